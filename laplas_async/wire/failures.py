@@ -1,0 +1,243 @@
+"""What a service says when it fails, in any of the shapes that are seen, as our errors.
+
+Pure: status, headers and body in, an ``APIError`` out. It refuses to decide about retries
+(``pacing.retry`` does).
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from attrs import frozen
+
+from laplas_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+)
+from laplas_async.wire.codec import DecodeError, loads, quote
+
+# WIRE: "Free-tier limit: You've reached your free limit for the hour"; OpenAI: insufficient_quota.
+_QUOTA = re.compile(
+    r"free[- ]tier|free limit|insufficient_quota|current quota|\b(per|for the|this) "
+    r"(hour|day|week|month)\b|\b(hourly|daily|weekly|monthly)\b",
+    re.IGNORECASE,
+)
+_CREDITS = re.compile(r"credit|balance|billing|payment|top.?up", re.IGNORECASE)
+# An error inside a stream has no HTTP status; these words of it stand for one.
+_STATUS_OF_WORDS = (
+    (re.compile(r"rate.?limit|too.?many.?requests|insufficient_quota", re.IGNORECASE), 429),
+    (re.compile(r"overloaded|unavailable", re.IGNORECASE), 503),
+    (re.compile(r"server.?error|internal", re.IGNORECASE), 500),
+    (re.compile(r"invalid.?request", re.IGNORECASE), 400),
+)
+_HTML = re.compile(r"^\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+_HINTS: dict[type[APIError], str] = {
+    AuthenticationError: "check the API key (LAPLAS_API_KEY)",
+    OutOfCreditsError: "add credits to the account; retrying does not help",
+    NotFoundError: "check the base URL (LAPLAS_BASE_URL) and the model's name",
+    QuotaExceededError: "waiting seconds does not help; wait for the quota to renew or change plan",
+}
+
+
+@frozen
+class Failure:
+    """What an error body says; None where it says nothing of it."""
+
+    message: str | None = None
+    code: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+
+
+def read_failure(body: Any) -> Failure:
+    """Find the words in an error body: plain JSON values, or text where it was no JSON."""
+    if isinstance(body, str):
+        return Failure(message=_shorten(_untagged(body)) or None)
+    if not isinstance(body, dict):
+        return Failure()
+    inner = body.get("error")
+    fields = inner if isinstance(inner, dict) else body
+    message = _first_text(
+        fields.get("message"),
+        inner,
+        body.get("message"),
+        body.get("detail"),
+        body.get("title"),
+        body.get("errors"),
+    )
+    status = next(
+        (
+            number
+            for source in (fields, body)
+            for name in ("statusCode", "status", "status_code", "code")
+            if (number := _status(source.get(name))) is not None
+        ),
+        None,
+    )
+    code = next(
+        (
+            text
+            for name in ("code", "type")
+            if isinstance(text := fields.get(name), str) and _status(text) is None
+        ),
+        None,
+    )
+    request_id = next(
+        (
+            text
+            for name in ("requestId", "request_id")
+            for source in (body, fields)
+            if isinstance(text := source.get(name), str)
+        ),
+        None,
+    )
+    if status is None and code is not None:
+        status = next((number for words, number in _STATUS_OF_WORDS if words.search(code)), None)
+    return Failure(message, code, status, request_id)
+
+
+def is_failure(body: dict[str, Any]) -> bool:
+    """Whether the JSON of a stream's event, or of a 2xx body, is an error and no answer.
+
+    An ``error`` that is told always counts, also beside choices; other words only without them.
+    """
+    if body.get("error"):
+        return True
+    if body.get("choices") is not None:
+        return False
+    if body.get("type") == "error":
+        return True
+    return isinstance(body.get("message"), str | list) and any(
+        name in body for name in ("statusCode", "status", "code", "requestId", "status_code")
+    )
+
+
+def api_error(
+    status: int, headers: Mapping[str, str], raw: bytes, *, now: float, secret: str = ""
+) -> APIError:
+    """The error for an answer that is no success.
+
+    ``raw`` is the body (as much as was read), ``now`` seconds since the epoch (for a
+    ``Retry-After`` that is a date), ``secret`` the key, taken out wherever the service echoes it.
+    """
+    text = raw.decode("utf-8", "replace")
+    if secret:
+        text = text.replace(secret, "***")
+    try:
+        body: Any = loads(text.encode())
+    except DecodeError:
+        body = text
+    failure = read_failure(body)
+    words = failure.message or "no explanation came with it"
+    location = headers.get("location")
+    if 300 <= status < 400:
+        words = f"redirected to {location!r}, which is not followed: set base_url to where it lives"
+    kind = error_class(status, failure)
+    hint = _HINTS.get(kind)
+    return kind(
+        f"{status}: {words}" + (f" ({hint})" if hint else ""),
+        status=status,
+        code=failure.code,
+        request_id=request_id(headers) or failure.request_id,
+        retry_after=retry_after(headers, now=now),
+        body=body if not isinstance(body, str) else _shorten(body, 2000),
+    )
+
+
+def is_quota(words: str) -> bool:
+    """Whether the words of a 429 are those of a quota, where waiting seconds does not help."""
+    return _QUOTA.search(words) is not None
+
+
+def error_class(status: int, failure: Failure) -> type[APIError]:
+    """Which error a status and its words are."""
+    words = f"{failure.message or ''} {failure.code or ''}"
+    match status:
+        case 400 | 413 | 422:
+            return BadRequestError
+        case 401:
+            return AuthenticationError
+        case 402:
+            return OutOfCreditsError
+        case 403:
+            return OutOfCreditsError if _CREDITS.search(words) else PermissionDeniedError
+        case 404:
+            return NotFoundError
+        case 429:
+            return QuotaExceededError if is_quota(words) else RateLimitError
+    return ServerError if 500 <= status < 600 else APIError
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The id that support asks for: ``x-request-id``, else ``x-inference-id``."""
+    return headers.get("x-request-id") or headers.get("x-inference-id")
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """``Retry-After`` (RFC 9110: seconds or an HTTP date) in seconds from ``now``, or None.
+
+    ``retry-after-ms``, which some services send beside it, is finer and counts first. A date that
+    is past is 0; words that make no sense are None.
+    """
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _seconds(value)
+    if seconds is not None or not value:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - now)
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _status(value: Any) -> int | None:
+    """400 to 599, as a number or as text, as this service writes it; anything else is none."""
+    if isinstance(value, str) and len(value) == 3 and value.isdecimal():
+        value = int(value)
+    return value if type(value) is int and 400 <= value < 600 else None
+
+
+def _first_text(*values: Any) -> str | None:
+    for value in values:
+        if isinstance(value, str) and value.strip():
+            return _shorten(value)
+        if isinstance(value, list | dict) and value:
+            return _shorten(quote(repr(value), 500)[1:-1])
+    return None
+
+
+def _untagged(text: str) -> str:
+    if _HTML.match(text):
+        text = _TAGS.sub(" ", text[:20_000])
+        return "an HTML page: " + " ".join(text.split())
+    return text
+
+
+def _shorten(text: str, limit: int = 500) -> str:
+    text = text.strip()
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,159 @@
+"""Server-sent events, without input or output: fed bytes, gives events.
+
+Exact to the standard (https://html.spec.whatwg.org/multipage/server-sent-events.html, section
+9.2.6): CR, LF and CRLF end a line wherever the bytes are cut, one byte-order mark may lead,
+nothing else splits a line (U+2028 is text). Every byte is looked at a fixed number of times, so
+the time is linear however small the pieces are, and one event's size is bounded.
+
+It refuses to know what is inside an event: the data are bytes, decoded by whoever reads them.
+"""
+
+from attrs import define
+
+from laplas_async.errors import StreamProtocolError
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+@define
+class ServerSentEvent:
+    """One event. ``data`` lines joined by LF, as bytes; ``event`` is "" where none was told."""
+
+    data: bytes
+    event: str = ""
+
+
+class SSEParser:
+    """Feed it bytes as they come; it gives the events that they complete.
+
+    ``max_event_bytes`` bounds one event, comments and unfinished lines included; past it, a
+    ``StreamProtocolError`` is raised, after the events before it have been given.
+
+    ``last_event_id`` and ``retry`` (milliseconds) are what the stream said of them last.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.last_event_id = ""
+        self.retry: int | None = None
+        self._max = max_event_bytes
+        # What came of the event that has not ended: pieces, so that a line of megabytes in small
+        # pieces is joined once. Line ends in it are LF already.
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._bom: bytes | None = b""  # what came of a possible byte-order mark; None: decided
+        self._failure: StreamProtocolError | None = None
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Take the next bytes (any cut, also empty); give the events that end in them."""
+        if self._failure is not None:
+            raise self._failure
+        data = self._with_line_feeds(data)
+        if not data:
+            return []
+        pieces = self._pieces
+        if pieces:
+            ended = b"\n\n" in data or (data[0] == 0x0A and pieces[-1][-1] == 0x0A)
+            pieces.append(data)
+            if not ended:
+                self._keep(len(data))
+                if self._failure is not None:
+                    raise self._failure
+                return []
+            data = b"".join(pieces)
+            pieces.clear()
+        self._size = 0
+        *blocks, rest = data.split(b"\n\n")
+        events = self._read_all(blocks)
+        if rest and self._failure is None:
+            pieces.append(rest)
+            self._keep(len(rest))
+        if self._failure is not None and not events:
+            raise self._failure
+        return events
+
+    def unfinished(self) -> ServerSentEvent | None:
+        """At the end of the bytes: the event that lacks only its blank line, or None.
+
+        The standard drops it. Servers that forget the last line end exist, so a reader may look
+        whether it is whole; being here, it may just as well have been cut.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._bom:  # a stream of one or two bytes
+            self._pieces.append(self._bom)
+            self._bom = None
+        if not self._pieces:
+            return None
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        return self._read(block)
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        """The bytes without a leading mark, and with LF for every line end."""
+        if self._bom is not None:
+            data = self._bom + data
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._bom = data
+                return b""
+            self._bom = None
+            data = data.removeprefix(_BOM)
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[0] == 0x0A:  # the CR ended the line; this LF belongs to it
+                data = data[1:]
+        if b"\r" in data:
+            self._after_cr = data[-1] == 0x0D
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data
+
+    def _read_all(self, blocks: list[bytes]) -> list[ServerSentEvent]:
+        """Blocks of lines to events, up to one that is too large."""
+        events: list[ServerSentEvent] = []
+        for block in blocks:
+            # By far the most common event is one line of data.
+            if block[:6] == b"data: " and b"\n" not in block:
+                event: ServerSentEvent | None = ServerSentEvent(block[6:])
+            else:
+                event = self._read(block)
+            # A line end that was left over from the block before may lead.
+            if len(block) > self._max and len(block.removeprefix(b"\n")) > self._max:
+                self._fail()
+                break
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _read(self, block: bytes) -> ServerSentEvent | None:
+        lines: list[bytes] = []
+        kind = b""
+        for line in block.split(b"\n"):
+            name, _, value = line.partition(b":")
+            if value[:1] == b" ":
+                value = value[1:]
+            if name == b"data":
+                lines.append(value)
+            elif name == b"event":
+                kind = value
+            elif name == b"id":
+                if b"\0" not in value:
+                    self.last_event_id = value.decode("utf-8", "replace")
+            elif name == b"retry" and value.isdigit() and len(value) < 19:
+                self.retry = int(value)
+            # Everything else, comments (an empty name) too, says nothing.
+        if not lines:
+            return None
+        return ServerSentEvent(b"\n".join(lines), kind.decode("utf-8", "replace"))
+
+    def _keep(self, more: int) -> None:
+        self._size += more
+        # An event of the full size may still have a line end before and behind it.
+        if self._size > self._max + 2:
+            self._fail()
+
+    def _fail(self) -> None:
+        self._pieces.clear()
+        self._failure = StreamProtocolError(
+            f"an event of the stream is larger than {self._max} bytes"
+        )
