@@ -1,0 +1,119 @@
+"""One request through the gate and its retries, and the record of each try.
+
+The only owner of retries. It refuses to know what a try does: it is given a coroutine function.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from attrs import define, frozen
+
+from laplas_async.errors import (
+    ConnectionFailedError,
+    LaplasError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestTimeoutError,
+    StreamAPIError,
+)
+from laplas_async.pacing.gate import Gate, Permit
+from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.types import Attempt
+
+T = TypeVar("T")
+log = logging.getLogger("laplas_async")
+
+
+@define
+class Try:
+    """One try: its permit, and what became known of it on the way."""
+
+    permit: Permit
+    status: int | None = None
+    request_id: str | None = None
+
+
+@frozen
+class Done(Generic[T]):
+    """The result of the last try, its permit (still held), and the record of all."""
+
+    result: T
+    permit: Permit
+    attempts: tuple[Attempt, ...]
+
+
+async def run(
+    operation: Callable[[Try], Awaitable[T]],
+    gate: Gate,
+    policy: RetryPolicy,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Done[T]:
+    """Try until it succeeds, or the policy says that it will not.
+
+    Raises the last try's error, with the record of all in ``attempts``. The permit of a try that
+    failed or was cancelled is back when this returns; that of the one that succeeded is the
+    caller's to give back.
+    """
+    attempts: list[Attempt] = []
+    delays = policy.delays()
+    turn: int | None = None
+    first: float | None = None
+    ready = gate.clock()
+    while True:
+        permit = await gate.acquire(turn)
+        turn = permit.turn
+        first = permit.started if first is None else first
+        this = Try(permit)
+        started, waited = time.time(), permit.started - ready
+        try:
+            result = await operation(this)
+        except LaplasError as error:
+            ready = gate.clock()
+            _give_back(permit, error)
+            attempts.append(_attempt(this, started, waited, error))
+            error.attempts = tuple(attempts)
+            delay = policy.delay(error, next(delays), tries=len(attempts), elapsed=ready - first)
+            if delay is None:
+                raise
+            log.debug("try %d failed (%s); again in %.2f s", len(attempts), error, delay)
+        except BaseException:
+            permit.release()
+            raise
+        else:
+            attempts.append(_attempt(this, started, waited, None))
+            return Done(result, permit, tuple(attempts))
+        await sleep(delay)
+
+
+def _give_back(permit: Permit, error: LaplasError) -> None:
+    if isinstance(error, QuotaExceededError):
+        permit.release()
+    elif isinstance(error, RateLimitError | StreamAPIError) and error.status == 429:
+        permit.reject(error.retry_after)
+    else:
+        permit.release()
+
+
+def _attempt(this: Try, started: float, waited: float, error: LaplasError | None) -> Attempt:
+    return Attempt(
+        started=started,
+        waited=waited,
+        status=this.status,
+        request_id=this.request_id,
+        error=None if error is None else f"{type(error).__name__}: {error}",
+        may_be_billed=error is not None and _may_be_billed(this, error),
+    )
+
+
+def _may_be_billed(this: Try, error: LaplasError) -> bool:
+    """Whether the service may have produced an answer that was not received whole."""
+    if isinstance(error, ConnectionFailedError) and this.status is None:
+        return error.sent
+    if isinstance(error, RequestTimeoutError) and error.phase == "connect":
+        return False
+    # A 4xx was refused; a 5xx, a timeout, a broken answer leave it open.
+    return this.status is None or not 300 <= this.status < 500

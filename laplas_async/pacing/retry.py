@@ -1,0 +1,105 @@
+"""Which errors are tried again, how often, and after what delay; pure.
+
+The delays are the ``backoff`` package's sequences and jitter; only the deciding is ours. It
+refuses to wait: ``calls`` does.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import backoff
+from attrs import frozen
+
+from laplas_async.errors import (
+    APIError,
+    ConfigError,
+    ConnectionFailedError,
+    LaplasError,
+    QuotaExceededError,
+    RequestTimeoutError,
+    ServerError,
+    StreamAPIError,
+    StreamTruncatedError,
+)
+from laplas_async.wire.failures import is_quota
+
+# 408 Request Timeout, 409 Conflict, 429 Too Many Requests; every 5xx beside them.
+RETRIED_STATUSES = frozenset({408, 409, 429})
+
+
+@frozen
+class RetryPolicy:
+    """When a call is tried again. Nothing is, once content has come.
+
+    ``max_attempts``: tries in all, the first included; 1 never retries. ``max_elapsed``: no retry
+    begins later than this many seconds after the first try began. Delays grow from
+    ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by full jitter (between 0
+    and it). What the service asks for in ``Retry-After`` is waited at least; if that is longer
+    than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
+    which errors count: it is given the error and answers True to try again. ``jitter`` is given
+    a delay and answers the one to wait.
+
+    By default are retried: connection errors, a first token that is late, 408, 409, 429 (not a
+    quota), 5xx, and a stream that breaks before its first content.
+    """
+
+    max_attempts: int = 8
+    max_elapsed: float = 300.0
+    first_delay: float = 0.5
+    max_delay: float = 30.0
+    max_retry_after: float = 120.0
+    when: Callable[[LaplasError], bool] | None = None
+    jitter: Callable[[float], float] = backoff.full_jitter
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            raise ConfigError(f"RetryPolicy.max_attempts={self.max_attempts!r}: must be at least 1")
+        for name in ("max_elapsed", "first_delay", "max_delay", "max_retry_after"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ConfigError(f"RetryPolicy.{name}={value!r}: must be seconds, at least 0")
+
+    def retries(self, error: LaplasError) -> bool:
+        """Whether this kind of error is worth another try."""
+        if self.when is not None:
+            return self.when(error)
+        match error:
+            case QuotaExceededError():
+                return False
+            case StreamAPIError() if is_quota(f"{error.message} {error.code}"):
+                return False
+            case ServerError():
+                return True
+            case APIError() | StreamAPIError():
+                status = error.status or 0
+                return status in RETRIED_STATUSES or status >= 500
+            case ConnectionFailedError():
+                return not error.permanent
+            case RequestTimeoutError():
+                return error.phase != "total"
+        return isinstance(error, StreamTruncatedError)
+
+    def delays(self) -> Generator[float, Any, None]:
+        """The sequence of delays before jitter, endless: 0.5, 1, 2, ... 30, 30, ..."""
+        sequence = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)
+        next(sequence)  # backoff's generators yield once before the first delay
+        return sequence
+
+    def delay(
+        self, error: LaplasError, pause: float, *, tries: int, elapsed: float
+    ) -> float | None:
+        """Seconds to wait before the next try; None: raise the error.
+
+        ``pause`` is the next of ``delays()``, ``tries`` how many have been made, ``elapsed`` the
+        seconds since the first began.
+        """
+        if tries >= self.max_attempts or not self.retries(error):
+            return None
+        delay = self.jitter(pause)
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            if asked > self.max_retry_after:
+                return None
+            # Later than asked, never sooner, and not all at the same moment.
+            delay = asked + min(delay, 0.1 * asked)
+        return None if elapsed + delay > self.max_elapsed else delay

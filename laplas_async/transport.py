@@ -1,0 +1,383 @@
+"""The aiohttp client, and nothing else of the library knows it.
+
+Sends one POST and hands out the answer's bytes; maps every error of aiohttp to ours. It refuses to
+retry, to pace and to understand a body (``calls``, ``pacing``, ``wire``).
+"""
+
+import asyncio
+import functools
+import re
+import socket
+import ssl
+import time
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yarl
+from attrs import frozen
+
+from laplas_async.errors import (
+    APIError,
+    ConfigError,
+    ConnectionFailedError,
+    LaplasError,
+    RequestTimeoutError,
+)
+from laplas_async.wire.failures import api_error, request_id
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
+_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110, 5.5
+# A peer that is gone without a word (a NAT that forgot the connection) is noticed after about
+# 90 s; the figures are those that peers settled on.
+_KEEPALIVE = {
+    "TCP_KEEPIDLE": 60,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 120_000,
+}
+
+
+@frozen
+class Timeouts:
+    """How long to wait, in seconds; each more than 0, None for no bound.
+
+    ``connect``: name look-up, TCP and TLS. ``first_token`` (streams): from sending until the first
+    content. ``idle`` (streams): since the last content, while the reader waits; heartbeats and
+    empty deltas do not count. ``total``: one try from sending to its end; "auto" is 600 for a
+    plain call and no bound for a stream. To bound a call with all its tries and waits, use
+    ``asyncio.timeout``.
+    """
+
+    connect: float | None = 10.0
+    first_token: float | None = 120.0
+    idle: float | None = 120.0
+    total: float | str | None = "auto"
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("connect", "first_token", "idle", "total"):
+            value = getattr(self, name)
+            if value is None or (name == "total" and value == "auto"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ConfigError(
+                    f"Timeouts.{name}={value!r}: must be seconds, more than 0, or None"
+                )
+
+    def total_for(self, *, stream: bool) -> float | None:
+        """``total`` in seconds for one kind of call, None for no bound."""
+        if isinstance(self.total, str):
+            return None if stream else 600.0
+        return self.total
+
+
+class Secret(str):
+    """A text that does not show itself in a repr, so in no log or traceback's locals either."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Response:
+    """An answer that has begun: status, headers, and its bytes as they come."""
+
+    def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
+        self._response = response
+        self._secret = secret
+        self._reason: LaplasError | None = None
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.request_id = request_id(response.headers)
+
+    async def read(self) -> bytes:
+        """The next bytes, as soon as there are any; b"" at the clean end.
+
+        Raises ``ConnectionFailedError`` when the transfer breaks, after all that had come was
+        given. Cancelling it loses nothing: the bytes come with the next call.
+        """
+        content = self._response.content
+        try:
+            return await content.readany()
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError) as error:
+            if self._reason is not None:
+                raise self._reason from None
+            # aiohttp tells the error before it gives what it had buffered: text would be lost.
+            content.set_exception(None)  # type: ignore[arg-type]
+            rest = content.read_nowait()
+            content.set_exception(error)
+            if rest:
+                return rest
+            raise _mapped(error, self.request_id) from error
+
+    async def read_all(self, limit: int = MAX_BODY_BYTES, *, cut: bool = False) -> bytes:
+        """The whole body. Past ``limit`` bytes (decompressed): ``APIError``, or cut off there."""
+        pieces: list[bytes] = []
+        size = 0
+        while data := await self.read():
+            pieces.append(data)
+            size += len(data)
+            if size > limit:
+                if cut:
+                    self.close()
+                    break
+                raise APIError(
+                    f"the answer is larger than {limit} bytes",
+                    status=self.status,
+                    request_id=self.request_id,
+                )
+        return b"".join(pieces)
+
+    async def error(self) -> APIError:
+        """The error that this answer is. Reads the body as far as it is of use, then lets go."""
+        try:
+            raw = await self.read_all(_MAX_ERROR_BYTES, cut=True)
+        except ConnectionFailedError:
+            raw = b""  # the status alone says enough
+        return self.error_from(raw)
+
+    def error_from(self, raw: bytes, *, status: int | None = None) -> APIError:
+        """The error that a body tells; ``status``: one that the body tells, in place of HTTP's."""
+        status = self.status if status is None else status
+        return api_error(status, self.headers, raw, now=time.time(), secret=self._secret)
+
+    def redact(self, text: str) -> str:
+        """The text without the key, should the service have echoed it."""
+        return text.replace(self._secret, "***") if self._secret else text
+
+    @property
+    def ended(self) -> bool:
+        """Whether the transfer has come to its clean end."""
+        return self._response.content.at_eof()
+
+    def close(self, reason: LaplasError | None = None) -> None:
+        """End it now, from any task; whoever waits in ``read`` gets ``reason``. Never waits.
+
+        An answer read to its end has given its connection back already, and keeps it.
+        """
+        if self._reason is None:
+            self._reason = reason
+        self._response.close()
+
+
+class Transport:
+    """One endpoint: its URL, key, headers, and the aiohttp session, opened when first used.
+
+    A ``session`` of the caller's is used as it is (its proxies, TLS and limits) and never closed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        session: aiohttp.ClientSession | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        self.url = _check_url(base_url)
+        self._secret = Secret(_check_header("api_key", api_key))
+        if not self._secret:
+            raise ConfigError("api_key: must not be empty")
+        self._headers = {
+            "Authorization": Secret(f"Bearer {self._secret}"),
+            "Content-Type": "application/json",
+        } | check_headers(headers)
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigError("ssl_context: must be an ssl.SSLContext")
+        if session is not None and (ssl_context is not None or ca_file is not None):
+            raise ConfigError("ssl_context, ca_file: set them on the session's own connector")
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise ConfigError("session: must be an aiohttp.ClientSession")
+        self._ssl_context = ssl_context
+        self._ca_file = ca_file
+        self._session = session
+        self._owned = session is None
+        self._proxy: str | None = None
+        self._lock = asyncio.Lock()
+
+    async def post(
+        self,
+        body: bytes,
+        *,
+        stream: bool,
+        connect_timeout: float | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send it; return when the answer's headers are there, whatever the status.
+
+        Raises ``ConnectionFailedError``, ``RequestTimeoutError`` (phase connect), ``ConfigError``.
+        Cancelling it closes the connection.
+        """
+        session = self._session
+        if session is None or (self._owned and session.closed):
+            session = await self._open()
+        # For streams no compression: a proxy that compresses gathers tokens before it sends them.
+        kind = (
+            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+            if stream
+            else {"Accept": "application/json"}
+        )
+        try:
+            response = await session.post(
+                self.url,
+                data=body,
+                headers={**kind, **self._headers, **(headers or {})},
+                # A redirect would carry the key, or turn the POST into a GET: it is told instead.
+                allow_redirects=False,
+                proxy=self._proxy,
+                raise_for_status=False,
+                timeout=_client_timeout(connect_timeout, owned=self._owned),
+            )
+        except aiohttp.InvalidURL as error:
+            raise ConfigError(f"base_url: {error}") from error
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError) as error:
+            raise _mapped(error, None) from error
+        except (RuntimeError, ValueError) as error:  # the caller's session: closed, or at odds
+            raise ConfigError(f"the aiohttp session refuses: {error}") from error
+        return Response(response, self._secret)
+
+    async def close(self) -> None:
+        """Close the session, unless it is the caller's. Safe to call twice."""
+        session = self._session
+        if self._owned and session is not None:
+            self._session = None
+            await session.close()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        async with self._lock:
+            if self._session is None or self._session.closed:
+                # The environment's proxies (on some systems the registry's), and certificates:
+                # files, so off the loop. aiohttp's trust_env would also read .netrc, for each
+                # request, and fail on a host that is in it.
+                self._proxy = await asyncio.to_thread(_environment_proxy, self.url)
+                if self._ca_file is not None and self._ssl_context is None:
+                    self._ssl_context = await asyncio.to_thread(_load_ca, self._ca_file)
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(
+                        limit=0,  # the gate decides how many at once
+                        ssl=self._ssl_context if self._ssl_context is not None else True,
+                        socket_factory=_make_socket,
+                    ),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            return self._session
+
+
+@functools.lru_cache(maxsize=16)
+def _client_timeout(connect: float | None, *, owned: bool) -> aiohttp.ClientTimeout:
+    # In a caller's session, "connect" would count waiting for its pool too.
+    if owned:
+        return aiohttp.ClientTimeout(total=None, connect=connect)
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect)
+
+
+def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
+    """Headers of the caller's, checked: no line breaks, text only. Raises ``ConfigError``."""
+    checked: dict[str, str] = {}
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ConfigError(f"headers: {name!r} is not a header's name")
+        # What an Authorization or a cookie holds is not shown, here or later.
+        checked[name] = Secret(_check_header(f"headers[{name!r}]", value))
+    return checked
+
+
+def _check_header(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: must be text, not {type(value).__name__}")
+    if _NOT_IN_VALUE.search(value):
+        raise ConfigError(f"{name}: holds a line break or another character that no header may")
+    return value
+
+
+def _check_url(base_url: object) -> yarl.URL:
+    if not isinstance(base_url, str | yarl.URL):
+        raise ConfigError(
+            f"base_url={base_url!r}: must be a URL, like https://api.apilaplas.com/v1"
+        )
+    try:
+        url = yarl.URL(str(base_url).rstrip("/"))
+        host = url.host
+    except ValueError as error:
+        raise ConfigError(f"base_url={base_url!r}: {error}") from None
+    if url.scheme not in ("http", "https") or not host:
+        raise ConfigError(
+            f"base_url={base_url!r}: must begin with https:// (or http://) and a host"
+        )
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigError("base_url: must have no user, password, query or fragment")
+    if url.path.endswith("/chat/completions"):
+        raise ConfigError(f"base_url={base_url!r}: leave out /chat/completions, it is added")
+    if url.scheme == "http" and not _is_loopback(host):
+        warnings.warn(
+            f"base_url={base_url!r}: over http:// the API key can be read on the way; use https://",
+            stacklevel=4,
+        )
+    return url / "chat/completions"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _environment_proxy(url: yarl.URL) -> str | None:
+    if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
+
+
+def _load_ca(path: str | Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"ca_file={str(path)!r}: {error}") from None
+
+
+def _make_socket(address: tuple[int, int, int, str, object]) -> socket.socket:
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # not every system has every one
+                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError:
+        pass  # a connection without keep-alive is better than none
+    return made
+
+
+def _mapped(error: BaseException, id_: str | None) -> LaplasError:
+    """The one place where aiohttp's errors become ours."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    match error:
+        case aiohttp.ServerTimeoutError() | TimeoutError():
+            return RequestTimeoutError(f"could not connect in time: {words}", phase="connect")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return ConnectionFailedError(
+                f"no trusted connection: {words} (a private authority? pass ca_file=)",
+                sent=False,
+                permanent=True,
+            )
+        case aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
+            return ConnectionFailedError(f"could not connect: {words}", sent=False)
+        case aiohttp.ClientHttpProxyError():
+            return ConnectionFailedError(f"the proxy refused: {words}", sent=False, permanent=True)
+        case aiohttp.ClientResponseError() | aiohttp.http.HttpProcessingError():
+            return ConnectionFailedError(f"the answer is not HTTP: {words}", request_id=id_)
+    return ConnectionFailedError(f"the connection broke: {words}", request_id=id_)
