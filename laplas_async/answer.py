@@ -1,0 +1,343 @@
+"""One streamed answer, from its first byte to its end: bytes in, chunks out, and the verdict.
+
+Here is decided whether a stream was whole (law 1) and whether it still lives (the timeouts).
+It refuses to retry: until the first content came, ``calls`` may throw it away and begin another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+
+from laplas_async.errors import (
+    ConnectionFailedError,
+    LaplasError,
+    RequestTimeoutError,
+    StreamAPIError,
+    StreamError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
+from laplas_async.types import ChatCompletion, ChatCompletionChunk
+from laplas_async.wire.accumulate import Accumulator
+from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
+from laplas_async.wire.codec import DecodeError, cost_from, dumps, loads, quote
+from laplas_async.wire.failures import is_failure, read_failure
+from laplas_async.wire.sse import ServerSentEvent, SSEParser
+
+# After [DONE] the connection is worth this much waiting to be used again, and no more.
+DRAIN_SECONDS = 0.05
+_DRAIN_BYTES = 64 * 1024
+# When every choice has its finish_reason, only usage and [DONE] are missing: servers that forget
+# to send them, and to hang up, are not waited for longer.
+AFTER_FINISH_SECONDS = 5.0
+# A server may send this many chunks without content before they are handed out; a stream that
+# has given anything is not begun again.
+_MAX_HELD = 64
+_MAX_PAGE_BYTES = 4096
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+
+
+class StreamedAnswer:
+    """The chunks of one response, in order. For one reader; ``close`` from any task.
+
+    ``choices`` is how many were asked for, ``sent_at`` the loop's time of sending.
+    """
+
+    def __init__(
+        self, response: Response, timeouts: Timeouts, *, choices: int, sent_at: float
+    ) -> None:
+        self.response = response
+        self.accumulator = Accumulator()
+        self._choices = choices
+        self._timeouts = timeouts
+        self._total = timeouts.total_for(stream=True)
+        self._sent_at = sent_at
+        self._parser = SSEParser()
+        self._reader = ChunkReader()
+        self._events: Iterator[ServerSentEvent] = iter(())
+        self._held: deque[ChatCompletionChunk] = deque()
+        self._begun = False  # content has come
+        self._lead: bytes | None = b""  # the first bytes, until they show what kind of body it is
+        self._body: list[bytes] | None = None  # of a body that is no stream
+        self._body_size = 0
+        self._is_page = False
+        self._done = False  # [DONE] has come
+        self._at_end = False  # the bytes have come to their clean end
+        self._ended = False
+        self._failure: LaplasError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._waiting = False
+        self._silent_since: float | None = None  # the wait for content began then
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Read until the first content is here (or the end, if there is none)."""
+        self._watch()
+        try:
+            while not self._begun and len(self._held) < _MAX_HELD:
+                chunk = await self._next()
+                if chunk is None:
+                    break
+                self._held.append(chunk)
+        except BaseException:
+            self.close()
+            raise
+        self._begun = True
+        self._watch()
+
+    async def next(self) -> ChatCompletionChunk | None:
+        """The next chunk, as it came; None at the end of a whole answer.
+
+        Raises the ``StreamError`` that it ended with, again each time it is asked.
+        """
+        return self._held.popleft() if self._held else await self._next()
+
+    def completion(self) -> ChatCompletion:
+        """What has come so far."""
+        completion = self.accumulator.completion()
+        completion.request_id = self.response.request_id
+        if completion.cost is None:
+            completion.cost = cost_from(None, self.response.headers)
+        return completion
+
+    @property
+    def failure(self) -> LaplasError | None:
+        """What it ended with; None while it runs, and when it was whole."""
+        return self._failure
+
+    def close(self, reason: LaplasError | None = None) -> None:
+        """End it here, at once. Unless it was whole, the reader gets ``reason``."""
+        self._settle(reason or StreamTruncatedError("the stream was closed before its end"))
+        self.response.close(reason)
+
+    # --- from bytes to chunks -----------------------------------------------------------------
+
+    async def _next(self) -> ChatCompletionChunk | None:
+        try:
+            while not self._ended:
+                for event in self._events:
+                    chunk = self._take(event)
+                    if chunk is not None:
+                        return chunk
+                if self._done:
+                    self._conclude(await self._drain())
+                elif self._at_end:
+                    self._conclude(None)
+                elif data := await self._read():
+                    self._events = iter(self._parse(data))
+                else:
+                    self._at_end = True
+                    if self._body is not None:
+                        return self._read_body(b"".join(self._body))
+                    last = self._parser.unfinished()
+                    self._events = iter([last] if last is not None else ())
+        except LaplasError as error:
+            self._conclude(error)
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    async def _read(self) -> bytes:
+        if self._silent_since is None:
+            self._silent_since = self._loop.time()
+        self._waiting = True
+        try:
+            return await self.response.read()
+        finally:
+            self._waiting = False
+
+    def _parse(self, data: bytes) -> list[ServerSentEvent]:
+        if self._lead is not None:
+            self._lead += data
+            start = self._lead.lstrip(_BLANK)[:1]
+            if start in (b"{", b"[", b"<"):  # no line of a stream begins so
+                self._body = []
+                data, self._is_page = self._lead, start == b"<"
+            if start or len(self._lead) > _MAX_PAGE_BYTES:
+                self._lead = None
+        if self._body is None:
+            return self._parser.feed(data)
+        self._body.append(data)
+        self._body_size += len(data)
+        if self._is_page and self._body_size > _MAX_PAGE_BYTES:
+            self._read_body(b"".join(self._body))
+        if self._body_size > MAX_BODY_BYTES:
+            raise StreamProtocolError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
+        return []
+
+    def _take(self, event: ServerSentEvent) -> ChatCompletionChunk | None:
+        data = event.data
+        if data[:6] == b"[DONE]" or not data or data.isspace():
+            self._done = data[:6] == b"[DONE]"
+            if self._done:
+                self._events = iter(())  # what comes behind it does not count
+            return None
+        try:
+            chunk = self._reader.read(data, event.event)
+        except FailureEvent as failure:
+            raise self._api_error(failure.body) from None
+        except DecodeError as error:
+            if self._at_end:  # the last event lacked its end, so it was cut
+                raise StreamTruncatedError(f"the stream ended inside an event: {error}") from None
+            raise StreamProtocolError(f"an event is no chunk: {self._clean(error)}") from None
+        if chunk is not None:
+            self._add(chunk)
+        return chunk
+
+    def _add(self, chunk: ChatCompletionChunk) -> None:
+        self.accumulator.add(chunk)
+        if has_content(chunk):
+            self._begun = True
+            self._silent_since = None
+            if chunk.choices[0].finish_reason is not None:
+                self._watch()  # from here on, little is waited for
+
+    def _read_body(self, body: bytes) -> ChatCompletionChunk:
+        """A body that is no stream: one JSON answer, an error in JSON, or a page."""
+        try:
+            answer = loads(body.lstrip(_BLANK))
+            if isinstance(answer, dict):
+                if is_failure(answer):
+                    raise self._api_error(answer)
+                chunk = chunk_from_completion(answer)
+                self._add(chunk)
+                self._done = True
+                return chunk
+        except DecodeError as error:
+            words = read_failure(body.decode("utf-8", "replace")).message or str(error)
+        else:
+            words = quote(body)
+        raise StreamProtocolError(f"in place of a stream came {self._clean(words)}")
+
+    async def _drain(self) -> LaplasError | None:
+        """Behind [DONE]: read to the end, so that the connection can be used again.
+
+        Gives the error if the transfer breaks there. Bounded in time and bytes.
+        """
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while size < _DRAIN_BYTES and (data := await self.response.read()):
+                    size += len(data)
+        except TimeoutError:
+            return None  # left open by the server; it has said that it is done
+        except ConnectionFailedError as error:
+            return error
+        return None
+
+    # --- the verdict --------------------------------------------------------------------------
+
+    def _conclude(self, error: LaplasError | None) -> None:
+        """The reader has come to an end: ``error``, or the clean end of the bytes."""
+        if error is None and not self._is_whole():
+            error = StreamTruncatedError(self._what_is_missing())
+        elif isinstance(error, ConnectionFailedError):
+            cause, error = error, StreamTruncatedError(f"the stream was cut: {error}")
+            error.__cause__ = cause
+        self._settle(error)
+        self.response.close()
+
+    def _is_whole(self) -> bool:
+        """Whether what has come is a whole answer, the transfer having ended well."""
+        return self.accumulator.finished(self._choices) or (
+            self._done and self.accumulator.has_content
+        )
+
+    def _settle(self, error: LaplasError | None) -> None:
+        """The end: once, for good."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and (
+            self.accumulator.finished(self._choices)
+        ):
+            error = None  # every choice had its finish_reason: the text is whole
+        self._failure = error
+        if error is not None:
+            error.request_id = self.response.request_id
+        if isinstance(error, StreamError):
+            error.partial = self.completion()
+
+    def _what_is_missing(self) -> str:
+        if self._done:
+            return "[DONE] came, but no answer before it"
+        if self.accumulator.started:
+            return "the stream ended with neither finish_reason nor [DONE]"
+        return f"a stream with no chunk at all (status {self.response.status})"
+
+    def _api_error(self, body: object) -> StreamAPIError:
+        text = self.response.redact(dumps(body).decode("utf-8"))
+        clean = loads(text.encode())
+        failure = read_failure(clean)
+        return StreamAPIError(
+            f"the service broke off with an error: {failure.message or text[:500]}",
+            status=failure.status,
+            code=failure.code,
+            body=clean,
+        )
+
+    def _clean(self, words: object) -> str:
+        return self.response.redact(str(words))
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """One timer for the whole stream: it looks when it fires, and no token re-arms it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ended:
+            return
+        now = self._loop.time()
+        at, phase = min(self._deadlines(now), default=(None, ""))
+        if at is None:
+            return
+        if at > now:
+            self._timer = self._loop.call_at(at, self._watch)
+        elif self._begun:
+            self.close(StreamTimeoutError(self._too_late(phase), phase=phase))
+        else:
+            self.close(RequestTimeoutError(self._too_late(phase), phase=phase))
+
+    def _deadlines(self, now: float) -> Iterator[tuple[float, str]]:
+        if self._total is not None:
+            yield self._sent_at + self._total, "total"
+        first_token, idle = self._timeouts.first_token, self._timeouts.idle
+        if not self._begun:
+            if first_token is not None:
+                yield self._sent_at + first_token, "first_token"
+            return
+        if self.accumulator.finished(self._choices):
+            idle = min(idle or AFTER_FINISH_SECONDS, AFTER_FINISH_SECONDS)
+        if idle is not None:
+            # A reader that takes its time is not a server that is silent.
+            since = self._silent_since if self._waiting else None
+            yield (now if since is None else since) + idle, "idle"
+
+    def _too_late(self, phase: str) -> str:
+        match phase:
+            case "first_token":
+                return f"no content within {self._timeouts.first_token} s of sending (first_token)"
+            case "idle":
+                return f"no content for {self._timeouts.idle} s (idle)"
+        return f"not at its end within {self._total} s of sending (total)"
+
+
+def has_content(chunk: ChatCompletionChunk) -> bool:
+    """Whether a chunk carries anything of an answer: not a role, not usage, not nothing."""
+    for choice in chunk.choices:
+        delta = choice.delta
+        if (
+            delta.content
+            or choice.finish_reason is not None
+            or delta.tool_calls
+            or delta.refusal
+            or (delta.extra and any(delta.extra.values()))
+        ):
+            return True
+    return False

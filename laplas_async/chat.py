@@ -1,0 +1,88 @@
+"""``client.chat.completions.create(...)``: the calls that people of other clients already have.
+
+The names of OpenAI's, Together's and Groq's clients over our own ``complete`` and ``stream``; it
+adds nothing of its own.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Unpack, overload
+
+from laplas_async.stream import ChatStream
+from laplas_async.types import ChatCompletion, MessageLike, RequestParameters
+
+
+class Completions:
+    """``client.chat.completions``."""
+
+    def __init__(
+        self,
+        complete: Callable[..., Awaitable[ChatCompletion]],
+        stream: Callable[..., ChatStream],
+    ) -> None:
+        self._complete = complete
+        self._stream = stream
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: str | Sequence[MessageLike],
+        model: str | None = None,
+        stream: Literal[False] | None = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> ChatCompletion: ...
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: str | Sequence[MessageLike],
+        model: str | None = None,
+        stream: Literal[True],
+        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> ChatStream: ...
+
+    async def create(
+        self,
+        *,
+        messages: str | Sequence[MessageLike],
+        model: str | None = None,
+        stream: bool | None = False,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> ChatCompletion | ChatStream:
+        """Ask for a completion; with ``stream=True``, for a stream that has begun.
+
+        Iterate the stream to its end, or use it as ``async with await create(...) as stream`` to
+        have it closed whatever happens. Usage comes with a stream only if ``stream_options`` asks
+        for it, as these callers expect. ``timeout``: seconds for one try in all. Errors are those
+        of ``LaplasClient.complete`` and ``stream``.
+        """
+        keywords: dict[str, Any] = {
+            "model": model,
+            "timeouts": timeout,
+            "extra_headers": extra_headers,
+            "extra_body": extra_body,
+            **parameters,
+        }
+        if not stream:
+            return await self._complete(messages, **keywords)
+        keywords.setdefault("stream_options", None)
+        begun = self._stream(messages, **keywords)
+        await begun.start()
+        return begun
+
+
+class Chat:
+    """``client.chat``."""
+
+    def __init__(self, completions: Completions) -> None:
+        self.completions = completions

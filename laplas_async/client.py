@@ -1,0 +1,331 @@
+"""``LaplasClient``: owns the session, the gate and the policy, and makes the calls.
+
+Here the parts come together; each decides for itself elsewhere: ``wire.request`` what may be
+asked, ``pacing`` when, ``calls`` how often, ``answer`` whether a stream was whole.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import aiohttp
+from attrs import evolve
+
+from laplas_async.answer import StreamedAnswer
+from laplas_async.calls import Try, run
+from laplas_async.chat import Chat, Completions
+from laplas_async.errors import (
+    APIError,
+    ConfigError,
+    ConnectionFailedError,
+    LaplasError,
+    RequestTimeoutError,
+)
+from laplas_async.pacing.gate import Gate, Permit
+from laplas_async.pacing.limit import Limits
+from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.stream import ChatStream
+from laplas_async.transport import Response, Timeouts, Transport, check_headers
+from laplas_async.types import (
+    DEFAULT_MODEL,
+    Attempt,
+    ChatCompletion,
+    MessageLike,
+    RequestParameters,
+)
+from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
+from laplas_async.wire.failures import is_failure, read_failure
+from laplas_async.wire.request import encode_request
+
+T = TypeVar("T")
+DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
+
+
+class LaplasClient:
+    """A client of one endpoint with one key, for any number of calls at once.
+
+    ``api_key`` and ``base_url`` default to ``LAPLAS_API_KEY`` and ``LAPLAS_BASE_URL`` (else the
+    service's own). ``model`` is that of calls which name none. ``session``: a caller's own aiohttp
+    session, used and never closed. ``ssl_context`` or ``ca_file``: whom to trust, without a
+    session. ``headers`` go with each request. ``gate``: one shared with other clients.
+
+    Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
+    to the event loop of its first call. Raises ``ConfigError`` for what cannot be right.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        model: str = DEFAULT_MODEL,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = None,
+        gate: Gate | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: aiohttp.ClientSession | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        ca_file: str | Path | None = None,
+    ) -> None:
+        key = api_key if api_key is not None else os.environ.get("LAPLAS_API_KEY", "")
+        if not key:
+            raise ConfigError("no API key: set LAPLAS_API_KEY, or pass api_key=")
+        if limits is not None and gate is not None:
+            raise ConfigError("limits, gate: a shared gate has its own limits; pass one of them")
+        url = base_url if base_url is not None else os.environ.get("LAPLAS_BASE_URL")
+        self._transport = Transport(
+            url or DEFAULT_BASE_URL,
+            key,
+            headers=headers,
+            session=session,
+            ssl_context=ssl_context,
+            ca_file=ca_file,
+        )
+        self.model = model
+        self.timeouts = _checked(timeouts, Timeouts, "timeouts")
+        self.retry = _checked(retry, RetryPolicy, "retry")
+        self.gate = gate if gate is not None else Gate(_checked(limits, Limits, "limits"))
+        self.chat = Chat(Completions(self.complete, self.stream))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: set[asyncio.Timeout] = set()
+        self._streams: set[ChatStream] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        """Where it calls, and never with which key."""
+        return f"LaplasClient(base_url={str(self._transport.url.parent.parent)!r})"
+
+    async def complete(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        model: str | None = None,
+        timeouts: Timeouts | float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> ChatCompletion:
+        """Ask, and return the whole answer. ``POST /chat/completions``.
+
+        ``messages`` is a string (the user's message) or a list of messages, attrs values or plain
+        dicts. The parameters are the API's own, see ``RequestParameters``; ``extra_body`` holds
+        fields that we do not know. ``timeouts`` for this call; a number is the total in seconds.
+
+        Raises ``ConfigError`` before anything is sent, ``APIError`` for an answer that is an
+        error, ``TransportError`` if none came; after the retries that the policy allows, with
+        every try in ``error.attempts``. Cancelling it closes the connection and frees its place.
+        """
+        self._check_open()
+        body = self._encode(messages, model, parameters, extra_body, stream=False)
+        limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
+
+        async def ask(this: Try) -> ChatCompletion:
+            return await self._ask(this, body, limits, headers)
+
+        try:
+            async with asyncio.timeout(None) as scope:  # no bound: aclose() ends it through this
+                self._calls.add(scope)
+                try:
+                    done = await run(ask, self.gate, self.retry)
+                finally:
+                    self._calls.discard(scope)
+        except TimeoutError as error:
+            if isinstance(error, LaplasError):
+                raise
+            raise ConnectionFailedError("the client was closed during the call") from None
+        done.permit.answer()
+        done.result.attempts = done.attempts
+        return done.result
+
+    def stream(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        model: str | None = None,
+        timeouts: Timeouts | float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> ChatStream:
+        """Ask for a streamed answer: ``async with client.stream(...) as stream``.
+
+        The arguments are those of ``complete``. Usage is asked for, unless ``stream_options`` says
+        otherwise (None: it is not sent). Raises ``ConfigError`` here; entering the block sends the
+        request and raises as ``complete`` does; iterating raises ``StreamError``.
+        """
+        self._check_open()
+        parameters.setdefault("stream_options", {"include_usage": True})
+        body = self._encode(messages, model, parameters, extra_body, stream=True)
+        limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
+        choices = parameters.get("n") or 1
+
+        async def ask(this: Try) -> StreamedAnswer:
+            return await self._ask_stream(this, body, limits, headers, choices)
+
+        async def begin() -> tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]:
+            self._check_open()
+            self._streams.add(stream)
+            done = await run(ask, self.gate, self.retry)
+            return done.result, done.permit, done.attempts
+
+        stream = ChatStream(begin, self._streams.discard)
+        return stream
+
+    async def aclose(self) -> None:
+        """End what runs, close the connections; later calls are refused. Safe to call twice."""
+        self._closed = True
+        for stream in list(self._streams):
+            await stream.aclose()
+        if self._loop is not None:
+            for scope in self._calls:
+                scope.reschedule(self._loop.time())
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        """The client; nothing is opened before the first call."""
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    # --- one try ------------------------------------------------------------------------------
+
+    async def _ask(
+        self, this: Try, body: bytes, timeouts: Timeouts, headers: Mapping[str, str]
+    ) -> ChatCompletion:
+        total = timeouts.total_for(stream=False)
+        try:
+            async with asyncio.timeout(total):
+                response = await self._post(this, body, timeouts, headers, stream=False)
+                try:
+                    data = await response.read_all()
+                except BaseException:
+                    response.close()
+                    raise
+        except TimeoutError as error:
+            if isinstance(error, LaplasError):
+                raise
+            raise RequestTimeoutError(f"no answer within {total} s (total)") from None
+        return _read_completion(response, data)
+
+    async def _ask_stream(
+        self,
+        this: Try,
+        body: bytes,
+        timeouts: Timeouts,
+        headers: Mapping[str, str],
+        choices: int,
+    ) -> StreamedAnswer:
+        sent_at = asyncio.get_running_loop().time()
+        bounds = {"first_token": timeouts.first_token, "total": timeouts.total_for(stream=True)}
+        phase, seconds = min(
+            ((phase, s) for phase, s in bounds.items() if s is not None),
+            key=lambda bound: bound[1],
+            default=("", None),
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._post(this, body, timeouts, headers, stream=True)
+        except TimeoutError as error:
+            if isinstance(error, LaplasError):
+                raise
+            words = f"no answer within {seconds} s ({phase})"
+            raise RequestTimeoutError(words, phase=phase) from None
+        answer = StreamedAnswer(response, timeouts, choices=choices, sent_at=sent_at)
+        await answer.open()
+        return answer
+
+    async def _post(
+        self,
+        this: Try,
+        body: bytes,
+        timeouts: Timeouts,
+        headers: Mapping[str, str],
+        *,
+        stream: bool,
+    ) -> Response:
+        """Send it; an answer that is no success is raised as its error."""
+        response = await self._transport.post(
+            body, stream=stream, connect_timeout=timeouts.connect, headers=headers
+        )
+        this.status, this.request_id = response.status, response.request_id
+        if 200 <= response.status < 300:
+            return response
+        try:
+            raise await response.error()
+        finally:
+            response.close()
+
+    # --- what is asked ------------------------------------------------------------------------
+
+    def _encode(
+        self,
+        messages: str | Sequence[MessageLike],
+        model: str | None,
+        parameters: Mapping[str, Any],
+        extra_body: Mapping[str, Any] | None,
+        *,
+        stream: bool,
+    ) -> bytes:
+        model = self.model if model is None else model
+        return encode_request(model, messages, parameters, stream=stream, extra_body=extra_body)
+
+    def _timeouts(self, timeouts: Timeouts | float | None) -> Timeouts:
+        if timeouts is None:
+            return self.timeouts
+        return timeouts if isinstance(timeouts, Timeouts) else evolve(self.timeouts, total=timeouts)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("this client is closed; make another LaplasClient")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # stream() may be called, not entered, outside of a loop
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigError(
+                "this client belongs to another event loop; make one LaplasClient for each loop"
+            )
+
+
+def _checked(value: T | None, kind: type[T], name: str) -> T:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name}={value!r}: must be a {kind.__name__}")
+    return value
+
+
+def _read_completion(response: Response, data: bytes) -> ChatCompletion:
+    """The body of a 2xx: an answer, or an error in its place."""
+    try:
+        body = loads(data)
+        if isinstance(body, dict) and is_failure(body):
+            status = read_failure(body).status or response.status
+            raise response.error_from(data, status=status)
+        completion = completion_from(body)
+    except DecodeError as error:
+        raise APIError(
+            f"{response.status}: the answer is no chat completion: {response.redact(str(error))}",
+            status=response.status,
+            request_id=response.request_id,
+            body=response.redact(quote(data, 2000)),
+        ) from None
+    completion.request_id = response.request_id
+    if completion.cost is None:
+        completion.cost = cost_from(None, response.headers)
+    return completion

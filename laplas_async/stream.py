@@ -1,0 +1,187 @@
+"""``ChatStream``: the chunks of a streamed answer, for the caller.
+
+An async context manager and an async iterator; a class, not a generator, so that nothing is left
+to a finaliser. How an answer is read and judged is in ``answer``, how it is begun in ``client``.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from laplas_async.answer import StreamedAnswer
+from laplas_async.errors import ConfigError, LaplasError, StreamTruncatedError
+from laplas_async.pacing.gate import Permit
+from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
+
+
+class ChatStream:
+    """A streamed answer: ``async with client.stream(...) as stream: async for chunk in stream``.
+
+    Entering sends the request, with retries, and returns when the first content is there. Leaving
+    closes the connection at once. For one reader at a time; ``aclose`` may be called from any
+    task. Iterating to the end means that the answer was whole: anything else raises, with what
+    had come in ``error.partial``.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Awaitable[tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]]],
+        on_end: Callable[["ChatStream"], None],
+    ) -> None:
+        self._begin = begin
+        self._on_end = on_end
+        self._answer: StreamedAnswer | None = None
+        self._permit: Permit | None = None
+        self._opening: asyncio.Timeout | None = None
+        self._closed = False
+        self._reading = False
+        self._in_block = False
+        self._attempts: tuple[Attempt, ...] = ()
+
+    async def start(self) -> None:
+        """Send the request, as entering the block does, for those who cannot use a block.
+
+        Outside of a block, read it to its end or call ``aclose()``. Raises what
+        ``LaplasClient.stream`` says; cancelling leaves nothing.
+        """
+        if self._closed:
+            raise ConfigError("this stream is closed; call stream() for another")
+        if self._answer is not None or self._opening is not None:
+            raise ConfigError("this stream was started already; call stream() for another")
+        try:
+            async with asyncio.timeout(None) as self._opening:  # aclose() ends it through this
+                self._answer, self._permit, self._attempts = await self._begin()
+        except TimeoutError as error:
+            if isinstance(error, LaplasError):
+                raise
+            raise StreamTruncatedError("the stream was closed before it began") from None
+        finally:
+            if self._answer is None:
+                self._closed = True
+                self._on_end(self)
+
+    async def __aenter__(self) -> Self:
+        """Send the request, unless that is done; leaving the block closes the connection."""
+        if self._in_block:
+            raise ConfigError("this stream was entered already; call stream() for another")
+        if self._answer is None:
+            await self.start()
+        self._in_block = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection, whatever happened inside."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        """The stream itself."""
+        return self
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        """The next chunk, as soon as it is here.
+
+        Raises ``StreamError`` (truncated, timeout, an error event, no chunk) with the partial.
+        Cancelling it loses nothing inside a block; outside of one, it closes the stream.
+        """
+        answer = self._answer
+        if answer is None:
+            raise ConfigError("enter the stream first: async with client.stream(...) as stream")
+        if self._reading:
+            raise ConfigError("another task is reading this stream")
+        self._reading = True
+        try:
+            chunk = await answer.next()
+        except LaplasError as error:
+            error.attempts = self._attempts
+            self._release()
+            raise
+        except asyncio.CancelledError:
+            if not self._in_block:  # nobody else would close it
+                await self.aclose()
+            raise
+        finally:
+            self._reading = False
+        if chunk is None:
+            self._release()
+            raise StopAsyncIteration
+        return chunk
+
+    def text(self) -> "TextStream":
+        """The text of choice 0 alone, piece by piece: ``async for piece in stream.text()``."""
+        return TextStream(self)
+
+    async def completion(self) -> ChatCompletion:
+        """The whole answer, equal to the unstreamed one; reads what is still to come.
+
+        Raises as iterating does; after leaving the block early, ``StreamTruncatedError``.
+        """
+        async for _ in self:
+            pass
+        return self.partial
+
+    @property
+    def partial(self) -> ChatCompletion:
+        """What has come so far."""
+        if self._answer is None:
+            return ChatCompletion(attempts=self._attempts)
+        completion = self._answer.completion()
+        completion.attempts = self._attempts
+        return completion
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of this request, for its support; None before it answered."""
+        return None if self._answer is None else self._answer.response.request_id
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The tries it took to begin."""
+        return self._attempts
+
+    async def aclose(self) -> None:
+        """Close the connection at once, from any task; safe to call twice.
+
+        Whoever is reading gets ``StreamTruncatedError``, unless the answer was whole.
+        """
+        self._closed = True
+        if self._answer is not None:
+            self._answer.close()
+            self._release()
+        elif self._opening is not None:
+            self._opening.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._on_end(self)
+
+    close = aclose  # its name in the clients that people come from
+
+    def _release(self) -> None:
+        """The answer is over: give the place back, once."""
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._closed = True
+            permit.answer()
+            self._on_end(self)
+
+
+class TextStream:
+    """The text alone of a ``ChatStream``; pieces are never empty."""
+
+    def __init__(self, stream: ChatStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        """The iterator itself."""
+        return self
+
+    async def __anext__(self) -> str:
+        """The next piece of text. Raises as the stream does."""
+        async for chunk in self._stream:
+            if text := chunk.text:
+                return text
+        raise StopAsyncIteration
