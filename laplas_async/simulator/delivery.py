@@ -1,0 +1,283 @@
+"""An answer and a fault put together: the exact bytes to write, in which pieces, and what then.
+
+Pure. It decides everything but the time; the app writes the pieces at their pace, and refuses
+to know what a fault is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import orjson
+from attrs import evolve, field, frozen
+
+from laplas_async.simulator.answers import Answer
+from laplas_async.simulator.faults import Body, End, Fault
+from laplas_async.simulator.render import Event, completion, events, frame
+from laplas_async.simulator.writing import sliced, written
+
+QUOTA_WORDS: Final = "Free-tier limit: You've reached your free limit for the hour. Try later."
+CREDITS_WORDS: Final = "You've run out of credits. Please top up your balance."
+_WORDS: Final = {
+    400: "Body validation error!",
+    401: "This request requires a valid API key.",
+    403: CREDITS_WORDS,
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Payload Too Large",
+    429: "Too Many Requests",
+    500: "Internal server error",
+    502: "Bad Gateway",
+    503: "Service unavailable",
+    504: "Generation timeout",
+}
+_PAGE: Final = (
+    b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>"
+    b"<body><h1>Checking your browser</h1></body></html>\n"
+)
+_JSON: Final = "application/json; charset=utf-8"
+_STREAM: Final = "text/event-stream; charset=utf-8"
+_LINE: Final = b"x" * 65_536
+
+Piece = tuple[bytes, int]
+"""What one write sends, and how many content chunks begin in it."""
+
+
+@frozen(kw_only=True)
+class Delivery:
+    """What the app sends for one request.
+
+    `framing` is how the body's end is told: "length" (the header is set), "chunked", or
+    "http10" (closing). `end` is what follows the last piece; with a `heartbeat` a stall sends
+    it each `interval` seconds. `breath` is how many writes go before others may run; 1 keeps the
+    pieces apart. `delay` is seconds before the status line. `paced`: pieces with
+    content wait for their time; `tokens` is what an unpaced answer's whole takes. `drop` sends
+    nothing at all.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(factory=dict)
+    pieces: Sequence[Piece] = ()
+    framing: Literal["length", "chunked", "http10"] = "length"
+    end: End = "clean"
+    heartbeat: bytes | None = None
+    interval: float = 1.0
+    breath: int = 32
+    delay: float = 0.0
+    paced: bool = False
+    tokens: int = 0
+    drop: bool = False
+
+
+@frozen(kw_only=True)
+class Letterhead:
+    """What an error body tells beside its message; `timestamp` is ISO 8601."""
+
+    path: str
+    request_id: str
+    timestamp: str
+
+    def error(self, status: int, message: str | None = None, **more: Any) -> dict[str, Any]:
+        """Return the service's error body (WIRE.md, "Errors"), with `more` keys beside."""
+        return {
+            "message": message or _WORDS.get(status, "Internal server error"),
+            "path": self.path,
+            "requestId": self.request_id,
+            "statusCode": status,
+            "timestamp": self.timestamp,
+            **more,
+        }
+
+
+def refusal(status: int, body: Body, headers: Mapping[str, str] | None = None) -> Delivery:
+    """Return a whole response that is no answer: a dict as JSON, text, or bytes."""
+    data, content_type = _encoded(body)
+    told = {"Content-Type": content_type, **(headers or {})}
+    return _plain(data, status, told)
+
+
+def delivery(
+    answer: Answer,
+    fault: Fault | None,
+    head: Letterhead,
+    *,
+    stream: bool = False,
+    include_usage: bool = False,
+    status: int = 200,
+) -> Delivery:
+    """Return how `answer` is sent, normally or with `fault`; `status` is that of success."""
+    if fault is not None:
+        if (without := _without_answer(fault, head, status)) is not None:
+            return without
+        if fault.kind == "json_instead":
+            stream = False
+    if stream:
+        made = events(answer, include_usage=include_usage)
+        return _streamed(made, fault, head, status)
+    data = orjson.dumps(completion(answer))
+    whole = _plain(data, status, {"Content-Type": _JSON}, tokens=answer.completion_tokens)
+    return whole if fault is None else _spoilt(whole, data, fault, head)
+
+
+def _without_answer(fault: Fault, head: Letterhead, status: int) -> Delivery | None:
+    """Return the delivery of a fault that needs no answer, or None."""
+    kind = fault.kind
+    code = fault.code or status
+    if kind == "status":
+        body = head.error(code) if fault.body is None else fault.body
+        return refusal(code, body, fault.headers)
+    if kind == "quota":
+        return refusal(code, head.error(code, QUOTA_WORDS))
+    if kind == "redirect":
+        return refusal(code, b"", fault.headers)
+    if kind == "html":
+        return refusal(code, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
+    if kind == "drop":
+        return Delivery(status=status, drop=True)
+    if kind == "raw":
+        headers = {"Content-Type": fault.content_type}
+        if fault.content_encoding is not None:
+            headers["Content-Encoding"] = fault.content_encoding
+        pieces = fault.pieces if fault.pieces is not None else sliced(fault.data, fault.chunk)
+        return Delivery(
+            status=code,
+            headers=headers,
+            pieces=[(piece, 0) for piece in pieces],
+            framing="chunked",
+            end=fault.end,
+            breath=1,
+        )
+    if kind == "never_ends":
+        count = -(-fault.size // len(_LINE))
+        return Delivery(
+            status=status,
+            headers={"Content-Type": _STREAM},
+            pieces=[(b'data: {"id":"', 0), *([(_LINE, 0)] * count)],
+            framing="chunked",
+            end=fault.end,
+        )
+    return None
+
+
+def _streamed(made: list[Event], fault: Fault | None, head: Letterhead, status: int) -> Delivery:
+    whole = Delivery(
+        status=status,
+        headers={"Content-Type": _STREAM, "Cache-Control": "no-cache"},
+        pieces=_pieces(made),
+        framing="chunked",
+        paced=True,
+    )
+    if fault is None:
+        return whole
+    kind = fault.kind
+    if kind in ("no_done", "no_finish"):
+        left_out = "done" if kind == "no_done" else "finish"
+        return evolve(whole, pieces=_pieces([one for one in made if one.kind != left_out]))
+    if kind == "slow_headers":
+        return evolve(whole, delay=fault.seconds)
+    if kind == "http10":
+        return evolve(whole, framing="http10")
+    if kind == "gzip":
+        return _gzipped(whole)
+    if kind == "written":
+        breath = whole.breath if fault.chunk is None else 1
+        return evolve(whole, pieces=written(made, fault), breath=breath)
+    if kind == "keep_open":
+        return evolve(whole, end=fault.end)
+    begun = _pieces(_begun(made, fault.after))
+    if kind == "error_event":
+        body, _ = _encoded(head.error(500) if fault.body is None else fault.body)
+        name = f"event: {fault.event}\n".encode() if fault.event else b""
+        return evolve(whole, pieces=[*begun, (name + frame(body), 0)])
+    if kind == "garbage":
+        return evolve(whole, pieces=[*begun, (fault.data, 0)])
+    beat = b": ping\n\n" if kind == "heartbeats" else None
+    return evolve(whole, pieces=begun, end=fault.end, heartbeat=beat, interval=fault.seconds)
+
+
+def _spoilt(whole: Delivery, data: bytes, fault: Fault, head: Letterhead) -> Delivery:
+    """Return an unstreamed answer with a fault that still begins as an answer."""
+    kind = fault.kind
+    if kind == "slow_headers":
+        return evolve(whole, delay=fault.seconds)
+    if kind == "http10":
+        return evolve(whole, framing="http10", headers=_without_length(whole))
+    if kind == "gzip":
+        return _gzipped(whole)
+    if kind == "written" and fault.chunk is not None:
+        return evolve(whole, pieces=[(piece, 0) for piece in sliced(data, fault.chunk)], breath=1)
+    if kind == "error_event":
+        body = head.error(500) if fault.body is None else fault.body
+        return refusal(whole.status, body)
+    if kind == "garbage":
+        return refusal(whole.status, fault.data, {"Content-Type": _JSON})
+    half = [(data[: len(data) // 2], 0)]
+    if kind == "truncate":
+        return evolve(whole, pieces=half, framing="chunked", headers=_without_length(whole))
+    if kind in ("cut", "reset", "stall"):
+        return evolve(whole, pieces=half if fault.after else [], end=fault.end)
+    if kind == "heartbeats":
+        return evolve(
+            whole,
+            pieces=[],
+            framing="chunked",
+            headers=_without_length(whole),
+            end=fault.end,
+            heartbeat=b" ",
+            interval=fault.seconds,
+        )
+    return whole
+
+
+def _plain(data: bytes, status: int, headers: Mapping[str, str], *, tokens: int = 0) -> Delivery:
+    return Delivery(
+        status=status,
+        headers={**headers, "Content-Length": str(len(data))},
+        pieces=[(data, 0)],
+        tokens=tokens,
+    )
+
+
+def _encoded(body: Body) -> tuple[bytes, str]:
+    if isinstance(body, dict):
+        return orjson.dumps(body), _JSON
+    if isinstance(body, str):
+        html = body.lstrip().startswith("<")
+        return body.encode(), f"text/{'html' if html else 'plain'}; charset=utf-8"
+    return body or b"", "application/octet-stream"
+
+
+def _pieces(made: list[Event]) -> list[Piece]:
+    return [(frame(data), 1 if kind == "content" else 0) for kind, data in made]
+
+
+def _begun(made: list[Event], after: int) -> list[Event]:
+    """Return the starts and the first `after` content events, and nothing else."""
+    kept: list[Event] = []
+    for one in made:
+        if one.kind == "content":
+            if after == 0:
+                break
+            after -= 1
+        # One of several choices may have finished already; a cut stream tells no finish.
+        if one.kind in ("start", "content"):
+            kept.append(one)
+    return kept
+
+
+def _gzipped(whole: Delivery) -> Delivery:
+    packer = zlib.compressobj(wbits=31)
+    pieces: list[Piece] = [
+        (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH), count)
+        for data, count in whole.pieces
+    ]
+    pieces.append((packer.flush(zlib.Z_FINISH), 0))
+    headers = {**_without_length(whole), "Content-Encoding": "gzip"}
+    return evolve(whole, pieces=pieces, headers=headers, framing="chunked")
+
+
+def _without_length(whole: Delivery) -> dict[str, str]:
+    return {name: value for name, value in whole.headers.items() if name != "Content-Length"}

@@ -1,0 +1,545 @@
+"""The simulator over real sockets, with a plain aiohttp client."""
+
+import asyncio
+import contextlib
+import gc
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+
+BODY = {"model": "m", "messages": [{"role": "user", "content": "Name a river — 日本 🙂"}]}
+STREAM = BODY | {"stream": True, "stream_options": {"include_usage": True}}
+KEY = {"Authorization": "Bearer test-key"}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator(api_key="test-key") as made:
+        yield made
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(headers=KEY) as session:
+        yield session
+
+
+def chat(
+    http: aiohttp.ClientSession, sim: Simulator, body: Any = None, **options: Any
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    return http.post(f"{sim.base_url}/chat/completions", json=body or BODY, **options)
+
+
+async def status_of(http: aiohttp.ClientSession, sim: Simulator, body: Any = None) -> int:
+    async with chat(http, sim, body) as response:
+        return response.status
+
+
+async def chunks(response: aiohttp.ClientResponse) -> list[Any]:
+    """Read the events of a whole stream."""
+    data = await response.read()
+    found = [block.removeprefix(b"data: ") for block in data.split(b"\n\n") if block]
+    return [one if one == b"[DONE]" else orjson.loads(one) for one in found]
+
+
+async def read_into(got: bytearray, response: aiohttp.ClientResponse) -> None:
+    while data := await response.content.readany():
+        got += data
+
+
+async def first_bytes(response: aiohttp.ClientResponse, count: int) -> bytes:
+    got = b""
+    while got.count(b"\n\n") < count:
+        got += await response.content.readany()
+    return got
+
+
+def text_of(made: Any) -> str:
+    return "".join(
+        choice["delta"].get("content") or ""
+        for one in made
+        if one != b"[DONE]"
+        for choice in one["choices"]
+    )
+
+
+@pytest.mark.parametrize("status", [200, 201])
+async def test_an_answer_streamed_or_not(http: aiohttp.ClientSession, status: int) -> None:
+    async with Simulator(status=status, costs=True) as sim:
+        async with chat(http, sim) as response:
+            whole = await response.json()
+            assert response.status == status
+            assert response.headers["x-request-id"].endswith("1")
+        async with chat(http, sim, STREAM) as response:
+            made = await chunks(response)
+            assert response.status == status
+            assert response.content_type == "text/event-stream"
+        assert text_of(made) == whole["choices"][0]["message"]["content"]
+        assert made[-1] == b"[DONE]"
+        assert made[-2]["usage"] == whole["usage"]
+        assert whole["meta"]["usage"]["usd_spent"] > 0
+        counts = sim.counts
+        assert (counts.requests, counts.answered, counts.streams) == (2, 2, 1)
+        assert counts.tokens == 2 * whole["usage"]["completion_tokens"]
+        first, second = sim.requests
+        assert (first.body, second.body) == (BODY, STREAM)
+        assert second.headers["authorization"] == "Bearer test-key"
+        assert second.ended is not None
+        assert second.started <= second.ended
+        assert (second.status, second.outcome) == (status, "answered")
+        assert second.chunks == whole["usage"]["completion_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [("Bearer test-key", 200), ("bearer test-key", 200), ("Bearer x", 401), ("Basic a", 401)],
+)
+async def test_the_key_is_checked(sim: Simulator, key: str, status: int) -> None:
+    headers = {"Authorization": key}
+    async with aiohttp.ClientSession(headers=headers) as http, chat(http, sim) as response:
+        assert response.status == status
+        body = await response.json()
+    if status == 401:
+        assert body["message"] == "This request requires a valid API key."
+        assert sim.counts.refused == 1
+
+
+async def test_any_key_or_none_at_all() -> None:
+    async with Simulator() as sim, aiohttp.ClientSession() as http:
+        async with chat(http, sim) as response:
+            assert response.status == 401
+        async with chat(http, sim, headers={"Authorization": "Bearer any"}) as response:
+            assert response.status == 200
+
+
+async def test_refusals_have_the_services_body(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    async with chat(http, sim, BODY | {"n": 0}) as response:
+        body = await response.json()
+        assert response.status == 400
+    assert body["errors"] == [{"path": ["n"], "message": "Must be at least 1"}]
+    assert body["message"] == "Body validation error!"
+    assert body["statusCode"] == 400
+    assert body["path"] == "/v1/chat/completions"
+    assert body["requestId"] == response.headers["x-request-id"]
+    assert body["timestamp"].endswith("Z")
+    url = f"{sim.base_url}/chat/completions"
+    async with http.post(url, data=b"{", headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 400
+    async with http.post(url, data=b"a=b") as response:
+        assert response.status == 400
+    async with http.get(url) as response:
+        assert response.status == 405
+    async with http.post(f"{sim.base_url}/nowhere", json={}) as response:
+        assert response.status == 404
+        assert (await response.json())["message"] == "Cannot POST /v1/nowhere"
+    bad = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"enum": 3}}}
+    async with chat(http, sim, BODY | {"response_format": bad}) as response:
+        assert response.status == 400
+    assert (sim.counts.refused, sim.counts.requests) == (6, 6)
+    async with http.post(f"{url}/", json=BODY) as response:
+        assert response.status == 200
+    async with http.get(f"{sim.base_url}/models") as response:
+        assert (await response.json())["data"]
+    assert sim.counts.requests == 7
+
+
+async def test_a_script_is_met_in_order(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    sim.script(Fault.status(429, retry_after=1), None, Fault.status(503, "<html>"))
+    sim.script_always(lambda body, number: Fault.drop() if body["model"] == str(number) else None)
+    statuses = []
+    for _ in range(4):
+        async with chat(http, sim) as response:
+            statuses.append(response.status)
+    assert statuses == [429, 200, 503, 200]
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await status_of(http, sim, BODY | {"model": "5"})
+    sim.script_always(Fault.quota())
+    async with chat(http, sim) as response:
+        assert "free limit" in (await response.json())["message"]
+    sim.clear()
+    async with chat(http, sim) as response:
+        assert response.status == 200
+    assert sim.counts.requests == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", [Fault.cut(after=2), Fault.reset(after=2)], ids=lambda f: f.kind)
+async def test_cuts_and_resets_are_errors_of_the_connection(
+    http: aiohttp.ClientSession, sim: Simulator, fault: Fault, stream: bool
+) -> None:
+    sim.script(fault)
+    async with chat(http, sim, BODY | {"stream": stream}) as response:
+        got = bytearray()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await read_into(got, response)
+    assert got.count(b'"content"') == (3 if stream else 1)
+    assert (sim.counts.faulted, sim.counts.in_flight) == (1, 0)
+    assert await sim.wait_for(lambda counts: counts.open_connections == 0)
+
+
+async def test_streams_that_end_cleanly_but_wrongly(
+    http: aiohttp.ClientSession, sim: Simulator
+) -> None:
+    sim.script(Fault.truncate(after=2), Fault.no_done(), Fault.no_finish())
+    sim.script(Fault.error_event(after=1), Fault.garbage(after=1, data=b"\xff"))
+    told = []
+    for _ in range(5):
+        async with chat(http, sim, STREAM) as response:
+            told.append(await response.read())
+    assert [b"[DONE]" in one for one in told] == [False, False, True, False, False]
+    assert [b'"finish_reason":"stop"' in one for one in told] == [False, True, False, False, False]
+    assert b'"statusCode":500' in told[3]
+    assert told[4].endswith(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.gzip(),
+        Fault.http10(),
+        Fault.slow_headers(0.001),
+        Fault.raw(b"data: [DONE]\n\n", chunk=1),
+        Fault.written(chunk=1),
+        Fault.written(per_write=7),
+    ],
+    ids=lambda fault: fault.kind,
+)
+async def test_whole_streams_in_other_ways(
+    http: aiohttp.ClientSession, sim: Simulator, fault: Fault
+) -> None:
+    sim.script(fault)
+    async with chat(http, sim, STREAM) as response:
+        made = await chunks(response)
+    assert made[-1] == b"[DONE]"
+    if fault.kind != "raw":
+        async with chat(http, sim) as response:
+            whole = await response.json()
+        assert text_of(made) == whole["choices"][0]["message"]["content"]
+    assert sim.requests[0].outcome == "faulted"
+
+
+async def test_other_answers(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    sim.script(Fault.html(), Fault.json_instead(), Fault.redirect("/v1/elsewhere"), Fault.gzip())
+    sim.script(Fault.http10())
+    async with chat(http, sim, STREAM) as response:
+        assert response.content_type == "text/html"
+    async with chat(http, sim, STREAM) as response:
+        assert (await response.json())["object"] == "chat.completion"
+    async with chat(http, sim, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (307, "/v1/elsewhere")
+    for _ in range(2):
+        async with chat(http, sim) as response:
+            assert (await response.json())["object"] == "chat.completion"
+    assert response.version == aiohttp.HttpVersion10
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.stall(after=2),
+        Fault.heartbeats(after=2, interval=0.001),
+        Fault.keep_open(),
+        Fault.never_ends(10**9),
+        Fault.raw(b"data: {}\n\n" * 3, end="stall"),
+    ],
+    ids=lambda fault: fault.kind,
+)
+async def test_a_client_that_leaves_is_noticed(
+    http: aiohttp.ClientSession, sim: Simulator, fault: Fault
+) -> None:
+    sim.limit = HiddenLimit(concurrency=1)
+    sim.script(fault)
+    async with chat(http, sim, STREAM) as response:
+        if fault.kind == "never_ends":
+            await response.content.readexactly(1000)
+        else:
+            got = await first_bytes(response, 3)
+            assert b"DONE" not in got or fault.kind == "keep_open"
+        response.close()
+    assert await sim.wait_idle()
+    assert await sim.wait_for(lambda counts: counts.open_connections == 0)
+    expected = "faulted" if fault.kind == "keep_open" else "abandoned"
+    assert sim.requests[0].outcome == expected
+    # The permit is free again.
+    async with chat(http, sim) as response:
+        assert response.status == 200
+
+
+async def test_a_client_that_leaves_a_paced_stream_is_noticed(http: aiohttp.ClientSession) -> None:
+    pace = Pace(tokens_per_second=0.001, plain=1000)
+    async with Simulator(pace=pace) as sim:
+        async with chat(http, sim, STREAM) as response:
+            await first_bytes(response, 2)
+            response.close()
+        assert await sim.wait_for(lambda counts: counts.abandoned == 1)
+        plain = asyncio.ensure_future(status_of(http, sim))
+        assert await sim.wait_for(lambda counts: counts.in_flight == 1)
+        plain.cancel()
+        assert await sim.wait_for(lambda counts: counts.abandoned == 2)
+        assert sim.counts.in_flight == 0
+        assert sim.requests[0].chunks == 1
+
+
+async def test_pace_takes_its_time(http: aiohttp.ClientSession) -> None:
+    pace = Pace(first_token=0.05, tokens_per_second=200, plain=0.08)
+    async with Simulator(pace=pace) as sim:
+        body = STREAM | {"max_tokens": 11}
+        start = time.monotonic()
+        async with chat(http, sim, body) as response:
+            assert await chunks(response)
+        assert time.monotonic() - start >= 0.099
+        start = time.monotonic()
+        async with chat(http, sim) as response:
+            await response.read()
+        assert time.monotonic() - start >= 0.079
+
+
+async def test_the_hidden_rate(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    sim.limit = HiddenLimit(rate=0.001, burst=3)
+    for expected in (200, 200, 200, 429, 429):
+        async with chat(http, sim) as response:
+            body = await response.json()
+            assert response.status == expected
+            assert not [name for name in response.headers if "ratelimit" in name.lower()]
+            assert "Retry-After" not in response.headers
+    assert body["message"] == "Too Many Requests"
+    assert (sim.counts.rejected, sim.counts.answered) == (2, 3)
+    sim.limit = HiddenLimit(rate=0.001, burst=1, headers=True)
+    async with chat(http, sim) as response:
+        assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    async with chat(http, sim) as response:
+        assert response.headers["retry-after"] == "1000"
+    sim.limit = None
+    async with chat(http, sim) as response:
+        assert response.status == 200
+
+
+async def test_the_hidden_concurrency_holds_for_a_stream_until_its_end(
+    http: aiohttp.ClientSession, sim: Simulator
+) -> None:
+    sim.limit = HiddenLimit(concurrency=1)
+    sim.script(Fault.stall(after=1))
+    async with chat(http, sim, STREAM) as response:
+        await first_bytes(response, 2)
+        async with chat(http, sim) as other:
+            assert other.status == 429
+        response.close()
+    assert await sim.wait_idle()
+    # As soon as a whole stream was read, the next request is let in.
+    for _ in range(20):
+        async with chat(http, sim, STREAM) as response:
+            assert response.status == 200
+            await response.read()
+
+
+async def test_many_at_once_keep_the_sums(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    sim.limit = HiddenLimit(concurrency=8)
+
+    async def one(number: int) -> int:
+        body = STREAM if number % 2 else BODY
+        async with chat(http, sim, body | {"seed": number + 1}) as response:
+            await response.read()
+            return response.status
+
+    statuses = await asyncio.gather(*(one(number) for number in range(200)))
+    counts = sim.counts
+    assert counts.requests == 200
+    assert counts.answered == statuses.count(200)
+    assert counts.rejected == statuses.count(429)
+    assert counts.in_flight == 0
+    assert counts.open_connections <= counts.connections
+
+
+async def test_questions_about_itself_are_not_counted(sim: Simulator) -> None:
+    root = sim.base_url.removesuffix("/v1")
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{root}/_counts") as response:
+            counts = await response.json()
+        assert set(counts.values()) == {0}
+        limit = {"rate": 5, "burst": 2, "concurrency": 1}
+        async with http.post(f"{root}/_limit", json=limit) as response:
+            assert response.status == 200
+        assert sim.limit == HiddenLimit(rate=5, burst=2, concurrency=1)
+        async with http.post(f"{root}/_limit", json={"rate": -1}) as response:
+            assert response.status == 400
+        async with http.post(f"{root}/_limit", json={}) as response:
+            assert response.status == 200
+        assert sim.limit == HiddenLimit()
+        async with http.get(f"{root}/_other") as response:
+            assert response.status == 404
+        assert sim.counts.connections == 0
+        async with chat(http, sim, headers=KEY) as response:
+            await response.read()
+        assert (sim.counts.connections, sim.counts.open_connections) == (1, 1)
+    assert await sim.wait_for(lambda counts: counts.open_connections == 0)
+
+
+async def test_a_body_of_megabytes(http: aiohttp.ClientSession, sim: Simulator) -> None:
+    big = io.BytesIO(orjson.dumps(BODY | {"image": "x" * 5_000_000}))
+    headers = {"Content-Type": "application/json"}
+    url = f"{sim.base_url}/chat/completions"
+    async with http.post(url, data=big, headers=headers) as response:
+        assert response.status == 200
+
+
+async def test_stopping_does_not_wait_for_the_stalled(http: aiohttp.ClientSession) -> None:
+    sim = Simulator()
+    await sim.start()
+    sim.script(Fault.stall(), Fault.heartbeats(interval=100), Fault.slow_headers(100))
+    url = f"{sim.base_url}/chat/completions"
+    streams = [await http.post(url, json=STREAM) for _ in range(2)]
+    waiting = asyncio.ensure_future(status_of(http, sim))
+    assert await sim.wait_for(lambda counts: counts.in_flight == 3)
+    before = asyncio.all_tasks()
+    start = time.monotonic()
+    await sim.stop()
+    assert time.monotonic() - start < 5
+    with pytest.raises(aiohttp.ClientError):
+        await waiting
+    for response in streams:
+        response.close()
+    assert (sim.counts.abandoned, sim.counts.open_connections) == (3, 0)
+    assert asyncio.all_tasks() <= before - {waiting}
+    gc.collect()
+
+
+async def test_stopping_does_not_wait_for_a_client_that_reads_nothing() -> None:
+    sim = Simulator()
+    await sim.start()
+    sim.script(Fault.never_ends(10**9))
+    reader, writer = await asyncio.open_connection("127.0.0.1", sim.port, limit=1024)
+    body = orjson.dumps(STREAM)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head += "Authorization: Bearer x\r\nContent-Type: application/json\r\n\r\n"
+    writer.write(head.encode() + body)
+    await reader.readline()
+    start = time.monotonic()
+    await sim.stop()
+    assert time.monotonic() - start < 5
+    assert (sim.counts.open_connections, sim.counts.in_flight) == (0, 0)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_a_status_without_a_body_and_a_client_that_expects_to_be_asked(
+    http: aiohttp.ClientSession, sim: Simulator
+) -> None:
+    sim.script(Fault.status(204, b""))
+    async with chat(http, sim) as response:
+        assert (response.status, await response.read()) == (204, b"")
+    async with chat(http, sim, expect100=True) as response:
+        assert response.status == 200
+    async with http.head(f"{sim.base_url}/chat/completions") as response:
+        assert response.status == 405
+    async with chat(http, sim) as response:
+        assert response.status == 200
+
+
+async def test_it_may_be_started_again_but_not_twice(http: aiohttp.ClientSession) -> None:
+    sim = Simulator()
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = sim.base_url
+    for _ in range(2):
+        async with sim:
+            async with chat(http, sim) as response:
+                assert response.status == 200
+            with pytest.raises(RuntimeError, match="already"):
+                await sim.start()
+            with pytest.raises(OSError, match="in use"):
+                await Simulator(port=sim.port).start()
+    await sim.stop()
+    assert sim.counts.answered == 2
+    assert "not started" in repr(sim)
+
+
+async def test_in_a_thread_from_another_loop(http: aiohttp.ClientSession) -> None:
+    with Simulator(api_key="test-key").in_thread() as sim:
+        sim.script(Fault.stall(after=1))
+        async with chat(http, sim, STREAM) as response:
+            await first_bytes(response, 2)
+            response.close()
+        assert await sim.wait_idle()
+        async with chat(http, sim, STREAM) as response:
+            await response.read()
+        assert sim.counts.answered == 1
+        assert "test-key" not in repr(sim)
+
+
+def test_in_a_thread_a_taken_port_is_told() -> None:
+    with (
+        Simulator().in_thread() as sim,
+        pytest.raises(OSError, match="in use"),
+        Simulator(port=sim.port).in_thread(),
+    ):
+        pass
+
+
+def test_in_a_thread_from_synchronous_code() -> None:
+    with Simulator().in_thread() as sim:
+        code = (
+            "import urllib.request, sys;"
+            "ask = urllib.request.Request(sys.argv[1] + '/chat/completions', sys.argv[2].encode(),"
+            "{'Authorization': 'Bearer x', 'Content-Type': 'application/json'});"
+            "print(len(urllib.request.urlopen(ask).read()))"
+        )
+        call = [sys.executable, "-c", code, sim.base_url, orjson.dumps(BODY).decode()]
+        told = subprocess.run(call, check=True, capture_output=True)
+        assert int(told.stdout) > 100
+        assert sim.block_until(lambda counts: counts.answered == 1)
+        assert sim.block_until()
+
+
+def test_the_pytest_plugin_in_a_project_of_its_own(tmp_path: Path) -> None:
+    test = tmp_path / "test_bot.py"
+    test.write_text(
+        "import os, urllib.request, urllib.error, pytest\n"
+        "def test_bot(laplas_simulator, laplas_simulator_factory):\n"
+        "    assert 'LAPLAS_BASE_URL' not in os.environ\n"
+        "    with pytest.raises(urllib.error.HTTPError) as told:\n"
+        "        urllib.request.urlopen(laplas_simulator.base_url + '/nowhere')\n"
+        "    told.value.close()\n"
+        "    assert laplas_simulator.counts.refused == 1\n"
+        "    assert laplas_simulator_factory(status=201).port != laplas_simulator.port\n"
+    )
+    told = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-W", "error"),
+            *("-p", "laplas_async.simulator.pytest_plugin", "-c", "/dev/null", str(test)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        # Whether the package is installed or not, and with no plugin but this one.
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_importing_the_plugin_imports_no_server() -> None:
+    code = (
+        "import sys, types; package = types.ModuleType('laplas_async');"
+        "import importlib.util as util;"
+        "package.__path__ = list(util.find_spec('laplas_async').submodule_search_locations);"
+        "sys.modules['laplas_async'] = package;"
+        "import laplas_async.simulator.pytest_plugin;"
+        "assert 'aiohttp' not in sys.modules, 'aiohttp'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
