@@ -22,7 +22,7 @@ from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
-from laplas_async.wire.codec import DecodeError, cost_from, dumps, loads, quote
+from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
@@ -121,6 +121,8 @@ class StreamedAnswer:
                     chunk = self._take(event)
                     if chunk is not None:
                         return chunk
+                    if self._done:  # what comes behind it does not count
+                        break
                 if self._done:
                     self._conclude(await self._drain())
                 elif self._at_end:
@@ -171,8 +173,6 @@ class StreamedAnswer:
         data = event.data
         if data[:6] == b"[DONE]" or not data or data.isspace():
             self._done = data[:6] == b"[DONE]"
-            if self._done:
-                self._events = iter(())  # what comes behind it does not count
             return None
         try:
             chunk = self._reader.read(data, event.event)
@@ -271,18 +271,18 @@ class StreamedAnswer:
         return f"a stream with no chunk at all (status {self.response.status})"
 
     def _api_error(self, body: object) -> StreamAPIError:
-        text = self.response.redact(dumps(body).decode("utf-8"))
-        clean = loads(text.encode())
+        clean = self.response.redact(body)
         failure = read_failure(clean)
+        words = failure.message or quote(clean, 500)
         return StreamAPIError(
-            f"the service broke off with an error: {failure.message or text[:500]}",
+            f"the service broke off with an error: {words}",
             status=failure.status,
             code=failure.code,
             body=clean,
         )
 
     def _clean(self, words: object) -> str:
-        return self.response.redact(str(words))
+        return str(self.response.redact(str(words)))
 
     # --- time ---------------------------------------------------------------------------------
 

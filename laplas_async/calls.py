@@ -12,15 +12,15 @@ from typing import Generic, TypeVar
 from attrs import define, frozen
 
 from laplas_async.errors import (
+    APIError,
+    ConfigError,
     ConnectionFailedError,
     LaplasError,
-    QuotaExceededError,
-    RateLimitError,
     RequestTimeoutError,
     StreamAPIError,
 )
 from laplas_async.pacing.gate import Gate, Permit
-from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.pacing.retry import RetryPolicy, is_quota_error
 from laplas_async.types import Attempt
 
 T = TypeVar("T")
@@ -90,9 +90,11 @@ async def run(
 
 
 def _give_back(permit: Permit, error: LaplasError) -> None:
-    if isinstance(error, QuotaExceededError):
-        permit.release()
-    elif isinstance(error, RateLimitError | StreamAPIError) and error.status == 429:
+    if (
+        isinstance(error, APIError | StreamAPIError)
+        and error.status == 429
+        and not is_quota_error(error)
+    ):
         permit.reject(error.retry_after)
     else:
         permit.release()
@@ -113,7 +115,9 @@ def _may_be_billed(this: Try, error: LaplasError) -> bool:
     """Whether the service may have produced an answer that was not received whole."""
     if isinstance(error, ConnectionFailedError) and this.status is None:
         return error.sent
-    if isinstance(error, RequestTimeoutError) and error.phase == "connect":
+    if isinstance(error, ConfigError) or (
+        isinstance(error, RequestTimeoutError) and error.phase == "connect"
+    ):
         return False
     # A 4xx was refused; a 5xx, a timeout, a broken answer leave it open.
     return this.status is None or not 300 <= this.status < 500

@@ -5,8 +5,10 @@ asked, ``pacing`` when, ``calls`` how often, ``answer`` whether a stream was who
 """
 
 import asyncio
+import contextlib
 import os
 import ssl
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -77,9 +79,9 @@ class LaplasClient:
             raise ConfigError("no API key: set LAPLAS_API_KEY, or pass api_key=")
         if limits is not None and gate is not None:
             raise ConfigError("limits, gate: a shared gate has its own limits; pass one of them")
-        url = base_url if base_url is not None else os.environ.get("LAPLAS_BASE_URL")
+        default_url = os.environ.get("LAPLAS_BASE_URL") or DEFAULT_BASE_URL
         self._transport = Transport(
-            url or DEFAULT_BASE_URL,
+            default_url if base_url is None else base_url,
             key,
             headers=headers,
             session=session,
@@ -93,8 +95,9 @@ class LaplasClient:
         self.chat = Chat(Completions(self.complete, self.stream))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Timeout] = set()
-        self._streams: set[ChatStream] = set()
+        self._streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
         self._closed = False
+        self._idle = asyncio.Event()  # closed, and nothing runs any more
 
     def __repr__(self) -> str:
         """Where it calls, and never with which key."""
@@ -134,6 +137,7 @@ class LaplasClient:
                     done = await run(ask, self.gate, self.retry)
                 finally:
                     self._calls.discard(scope)
+                    self._tell_if_idle()
         except TimeoutError as error:
             if isinstance(error, LaplasError):
                 raise
@@ -169,21 +173,35 @@ class LaplasClient:
 
         async def begin() -> tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]:
             self._check_open()
-            self._streams.add(stream)
+            self._streams.add(stream)  # weakly: one that is dropped is not kept alive by us
             done = await run(ask, self.gate, self.retry)
             return done.result, done.permit, done.attempts
 
-        stream = ChatStream(begin, self._streams.discard)
+        def end(ended: ChatStream) -> None:
+            self._streams.discard(ended)
+            self._tell_if_idle()
+
+        stream = ChatStream(begin, end)
         return stream
 
-    async def aclose(self) -> None:
-        """End what runs, close the connections; later calls are refused. Safe to call twice."""
+    async def aclose(self, *, drain: float = 0.0) -> None:
+        """Close for good: new calls are refused, running ones have ``drain`` seconds to end.
+
+        Then what still runs is ended (``ConnectionFailedError``, ``StreamTruncatedError``), and the
+        connections are closed. Safe to call twice and from several tasks, the shortest ``drain``
+        counts. Cancelling it stops the draining, not the closing: call it again.
+        """
         self._closed = True
+        if drain > 0 and self._running():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain):
+                    await self._idle.wait()
         for stream in list(self._streams):
             await stream.aclose()
-        if self._loop is not None:
+        if self._calls and self._loop is not None:
             for scope in self._calls:
                 scope.reschedule(self._loop.time())
+            await self._idle.wait()  # they give their connections back first
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -286,6 +304,13 @@ class LaplasClient:
         if timeouts is None:
             return self.timeouts
         return timeouts if isinstance(timeouts, Timeouts) else evolve(self.timeouts, total=timeouts)
+
+    def _running(self) -> bool:
+        return bool(self._calls or self._streams)
+
+    def _tell_if_idle(self) -> None:
+        if self._closed and not self._running():
+            self._idle.set()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -5,6 +5,8 @@ to a finaliser. How an answer is read and judged is in ``answer``, how it is beg
 """
 
 import asyncio
+import warnings
+import weakref
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -13,6 +15,8 @@ from laplas_async.answer import StreamedAnswer
 from laplas_async.errors import ConfigError, LaplasError, StreamTruncatedError
 from laplas_async.pacing.gate import Permit
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
+
+_Begin = Callable[[], Awaitable[tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]]]
 
 
 class ChatStream:
@@ -26,13 +30,14 @@ class ChatStream:
 
     def __init__(
         self,
-        begin: Callable[[], Awaitable[tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]]],
+        begin: _Begin,
         on_end: Callable[["ChatStream"], None],
     ) -> None:
-        self._begin = begin
+        self._begin: _Begin | None = begin
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
+        self._dropped: weakref.finalize[..., ChatStream] | None = None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
         self._reading = False
@@ -47,11 +52,12 @@ class ChatStream:
         """
         if self._closed:
             raise ConfigError("this stream is closed; call stream() for another")
-        if self._answer is not None or self._opening is not None:
+        begin, self._begin = self._begin, None
+        if begin is None:
             raise ConfigError("this stream was started already; call stream() for another")
         try:
             async with asyncio.timeout(None) as self._opening:  # aclose() ends it through this
-                self._answer, self._permit, self._attempts = await self._begin()
+                self._answer, self._permit, self._attempts = await begin()
         except TimeoutError as error:
             if isinstance(error, LaplasError):
                 raise
@@ -60,6 +66,10 @@ class ChatStream:
             if self._answer is None:
                 self._closed = True
                 self._on_end(self)
+        self._dropped = weakref.finalize(
+            self, _let_go, asyncio.get_running_loop(), self._answer, self._permit
+        )
+        self._dropped.atexit = False
 
     async def __aenter__(self) -> Self:
         """Send the request, unless that is done; leaving the block closes the connection."""
@@ -165,8 +175,25 @@ class ChatStream:
         permit, self._permit = self._permit, None
         if permit is not None:
             self._closed = True
+            if self._dropped is not None:
+                self._dropped.detach()
             permit.answer()
             self._on_end(self)
+
+
+def _let_go(loop: asyncio.AbstractEventLoop, answer: StreamedAnswer, permit: Permit) -> None:
+    """A stream was dropped unread, outside of a block: give back what it held.
+
+    Called by the collector, so all it does is to tell; the work is done in the loop.
+    """
+    warnings.warn(
+        "a stream was dropped before its end; use 'async with', or call aclose()",
+        ResourceWarning,
+        stacklevel=2,
+    )
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(answer.close)
+        loop.call_soon_threadsafe(permit.release)
 
 
 class TextStream:

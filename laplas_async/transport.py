@@ -28,6 +28,7 @@ from laplas_async.errors import (
     LaplasError,
     RequestTimeoutError,
 )
+from laplas_async.wire.codec import without
 from laplas_async.wire.failures import api_error, request_id
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -95,7 +96,7 @@ class Response:
         self._reason: LaplasError | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.request_id = request_id(response.headers)
+        self.request_id: str | None = without(request_id(response.headers), secret)
 
     async def read(self) -> bytes:
         """The next bytes, as soon as there are any; b"" at the clean end.
@@ -148,9 +149,9 @@ class Response:
         status = self.status if status is None else status
         return api_error(status, self.headers, raw, now=time.time(), secret=self._secret)
 
-    def redact(self, text: str) -> str:
-        """The text without the key, should the service have echoed it."""
-        return text.replace(self._secret, "***") if self._secret else text
+    def redact(self, value: Any) -> Any:
+        """A text or plain JSON values without the key, should the service have echoed it."""
+        return without(value, self._secret)
 
     @property
     def ended(self) -> bool:
@@ -282,6 +283,8 @@ def _client_timeout(connect: float | None, *, owned: bool) -> aiohttp.ClientTime
 
 def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
     """Headers of the caller's, checked: no line breaks, text only. Raises ``ConfigError``."""
+    if not isinstance(headers, Mapping | None):
+        raise ConfigError("headers: must be a mapping from names to text")
     checked: dict[str, str] = {}
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
@@ -300,27 +303,24 @@ def _check_header(name: str, value: object) -> str:
 
 
 def _check_url(base_url: object) -> yarl.URL:
+    # A URL with a password in it is not shown.
+    shown = "base_url" if "@" in str(base_url) else f"base_url={base_url!r}"
     if not isinstance(base_url, str | yarl.URL):
-        raise ConfigError(
-            f"base_url={base_url!r}: must be a URL, like https://api.apilaplas.com/v1"
-        )
+        raise ConfigError(f"{shown}: must be a URL, like https://api.apilaplas.com/v1")
     try:
         url = yarl.URL(str(base_url).rstrip("/"))
-        host = url.host
+        host = url.host or ""
     except ValueError as error:
-        raise ConfigError(f"base_url={base_url!r}: {error}") from None
-    if url.scheme not in ("http", "https") or not host:
-        raise ConfigError(
-            f"base_url={base_url!r}: must begin with https:// (or http://) and a host"
-        )
+        raise ConfigError(f"{shown}: {error if shown != 'base_url' else 'not a URL'}") from None
+    if url.scheme not in ("http", "https") or not host or re.search(r"\s", host):
+        raise ConfigError(f"{shown}: must begin with https:// (or http://) and a host")
     if url.user or url.password or url.query_string or url.fragment:
         raise ConfigError("base_url: must have no user, password, query or fragment")
     if url.path.endswith("/chat/completions"):
-        raise ConfigError(f"base_url={base_url!r}: leave out /chat/completions, it is added")
+        raise ConfigError(f"{shown}: leave out /chat/completions, it is added")
     if url.scheme == "http" and not _is_loopback(host):
         warnings.warn(
-            f"base_url={base_url!r}: over http:// the API key can be read on the way; use https://",
-            stacklevel=4,
+            f"{shown}: over http:// the API key can be read on the way; use https://", stacklevel=4
         )
     return url / "chat/completions"
 

@@ -86,7 +86,7 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "".join(
-            part.text if isinstance(part, TextPart) else str(part.get("text", ""))
+            part.text if isinstance(part, TextPart) else str(part.get("text") or "")
             for part in self.content or ()
             if isinstance(part, (TextPart, Mapping))
         )
@@ -355,7 +355,7 @@ class ChatCompletionChunk:
     @property
     def text(self) -> str:
         """What this chunk adds to the text of choice 0; "" where it adds none."""
-        for choice in self.choices:
-            if choice.index == 0:
-                return choice.delta.content or ""
-        return ""
+        choices = self.choices
+        if len(choices) == 1:  # as nearly always
+            return (choices[0].delta.content or "") if choices[0].index == 0 else ""
+        return "".join(choice.delta.content or "" for choice in choices if choice.index == 0)

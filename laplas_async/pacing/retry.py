@@ -4,6 +4,7 @@ The delays are the ``backoff`` package's sequences and jitter; only the deciding
 refuses to wait: ``calls`` does.
 """
 
+import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -17,7 +18,6 @@ from laplas_async.errors import (
     LaplasError,
     QuotaExceededError,
     RequestTimeoutError,
-    ServerError,
     StreamAPIError,
     StreamTruncatedError,
 )
@@ -25,6 +25,15 @@ from laplas_async.wire.failures import is_quota
 
 # 408 Request Timeout, 409 Conflict, 429 Too Many Requests; every 5xx beside them.
 RETRIED_STATUSES = frozenset({408, 409, 429})
+
+
+def is_quota_error(error: LaplasError) -> bool:
+    """Whether it is a limit for which waiting seconds does not help, also inside a stream."""
+    return isinstance(error, QuotaExceededError) or (
+        isinstance(error, StreamAPIError)
+        and error.status == 429
+        and is_quota(f"{error.message} {error.code}")
+    )
 
 
 @frozen
@@ -58,18 +67,18 @@ class RetryPolicy:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise ConfigError(f"RetryPolicy.{name}={value!r}: must be seconds, at least 0")
+        for name in ("when", "jitter"):
+            value = getattr(self, name)
+            if not callable(value) and not (name == "when" and value is None):
+                raise ConfigError(f"RetryPolicy.{name}={value!r}: must be a function")
 
     def retries(self, error: LaplasError) -> bool:
         """Whether this kind of error is worth another try."""
         if self.when is not None:
             return self.when(error)
         match error:
-            case QuotaExceededError():
+            case APIError() | StreamAPIError() if is_quota_error(error):
                 return False
-            case StreamAPIError() if is_quota(f"{error.message} {error.code}"):
-                return False
-            case ServerError():
-                return True
             case APIError() | StreamAPIError():
                 status = error.status or 0
                 return status in RETRIED_STATUSES or status >= 500
@@ -83,7 +92,10 @@ class RetryPolicy:
         """The sequence of delays before jitter, endless: 0.5, 1, 2, ... 30, 30, ..."""
         sequence = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)
         next(sequence)  # backoff's generators yield once before the first delay
-        return sequence
+        with contextlib.suppress(OverflowError):  # a first delay of (nearly) 0 never grows
+            yield from sequence
+        while True:
+            yield self.max_delay if self.first_delay else 0.0
 
     def delay(
         self, error: LaplasError, pause: float, *, tries: int, elapsed: float
@@ -101,5 +113,5 @@ class RetryPolicy:
             if asked > self.max_retry_after:
                 return None
             # Later than asked, never sooner, and not all at the same moment.
-            delay = asked + min(delay, 0.1 * asked)
+            delay = max(delay, asked + min(delay, 0.1 * asked))
         return None if elapsed + delay > self.max_elapsed else delay

@@ -249,6 +249,8 @@ def _extended(
 
 
 def _is_whole(arguments: list[str]) -> bool:
+    if not arguments or not arguments[-1].endswith("}"):
+        return False  # told without reading it all again for each piece
     try:
         json.loads("".join(arguments))
     except ValueError:

@@ -8,15 +8,11 @@ from typing import Any
 
 import orjson
 
-from laplas_async.types import (
-    ChatCompletionChunk,
-    ChunkChoice,
-    Delta,
-    FunctionCallDelta,
-    ToolCallDelta,
-)
+from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
 from laplas_async.wire.failures import is_failure
+
+_Place = tuple[int, str, int | None]  # of a text that grows: choice, field, tool call
 
 
 class FailureEvent(Exception):  # noqa: N818 - it is what came, not what is raised to a user
@@ -36,7 +32,7 @@ class ChunkReader:
     """
 
     def __init__(self) -> None:
-        self._halves: dict[tuple[int, str], str] = {}
+        self._halves: dict[_Place, str] = {}
         self._mending = False
 
     def read(self, data: bytes, event: str = "") -> ChatCompletionChunk | None:
@@ -45,58 +41,80 @@ class ChunkReader:
         Raises ``FailureEvent`` for an error, ``DecodeError`` for what is no chunk.
         """
         try:
+            body = self._load(data)
+        except DecodeError:
+            body = mend(data.decode("utf-8", "replace"))
+            if event in ("", "message"):
+                raise
+        if event == "error" or (type(body) is dict and is_failure(body)):
+            raise FailureEvent(body)
+        if event not in ("", "message") and (type(body) is not dict or "choices" not in body):
+            return None  # a kind of event that we do not know: no chunk, no harm
+        if type(body) is not dict:
+            raise DecodeError(f"expected a chunk, got {quote(data)}")
+        return structure(body, ChatCompletionChunk)
+
+    def _load(self, data: bytes) -> Any:
+        try:
             body = orjson.loads(data)
         except orjson.JSONDecodeError:
-            try:
-                body = loads_raw(data)
-            except DecodeError:
-                if event == "error":
-                    raise FailureEvent(mend(data.decode("utf-8", "replace"))) from None
-                if event not in ("", "message"):
-                    return None  # a kind of event we do not know: no chunk, no harm
-                raise
+            body = loads_raw(data)
             self._mending = True
-        if type(body) is not dict:
-            if event == "error":
-                raise FailureEvent(mended(body))
-            raise DecodeError(f"expected a chunk, got {quote(data)}")
-        if event == "error" or is_failure(body):
-            raise FailureEvent(mended(body))
-        chunk = structure(body, ChatCompletionChunk)
         if self._mending:
-            self._mend(chunk)
-        return chunk
+            try:
+                self._join_halves(body)
+                body = mended(body)
+            except RecursionError:
+                raise DecodeError(f"nested too deep: {quote(data)}") from None
+        return body
 
-    def _mend(self, chunk: ChatCompletionChunk) -> None:
-        chunk.id, chunk.model, chunk.object = mend(chunk.id), mend(chunk.model), mend(chunk.object)
-        chunk.extra = mended(chunk.extra)
-        for choice in chunk.choices:
-            delta = choice.delta
-            delta.content = self._join(choice, "content", delta.content)
-            delta.refusal = self._join(choice, "refusal", delta.refusal)
-            delta.role = mended(delta.role)
-            delta.extra = mended(delta.extra)
-            choice.finish_reason = mended(choice.finish_reason)
-            choice.extra = mended(choice.extra)
-            for call in delta.tool_calls or ():
-                self._mend_call(choice, call)
+    def _join_halves(self, body: Any) -> None:
+        """Put the halves of characters together, in the texts that grow: those of the deltas."""
+        for choice in _dicts(body, "choices"):
+            delta = choice.get("delta")
+            if delta is None:
+                delta = choice["delta"] = {}
+            if type(delta) is not dict:
+                continue
+            index = _whole(choice.get("index")) or 0
+            ends = choice.get("finish_reason") is not None
+            for name, text in delta.items():
+                if type(text) is str:
+                    delta[name] = self._join(text, (index, name, None), ends=ends)
+            for call in _dicts(delta, "tool_calls"):
+                function = call.get("function")
+                if type(function) is dict and type(text := function.get("arguments")) is str:
+                    place = (index, "tool_calls", _whole(call.get("index")))
+                    function["arguments"] = self._join(text, place, ends=ends)
+            if ends:
+                self._give_up(delta, index)
 
-    def _mend_call(self, choice: ChunkChoice, call: ToolCallDelta) -> None:
-        if call.function is not None:
-            function: FunctionCallDelta = call.function
-            function.name = mended(function.name)
-            function.extra = mended(function.extra)
-            function.arguments = self._join(choice, f"call {call.index}", function.arguments)
+    def _join(self, text: str, place: _Place, *, ends: bool) -> str:
+        text = self._halves.pop(place, "") + text
+        if text and not ends and "\ud800" <= text[-1] <= "\udbff":
+            self._halves[place] = text[-1]
+            text = text[:-1]
+        return mend(text)
 
-    def _join(self, choice: ChunkChoice, field: str, text: str | None) -> str | None:
-        key = (choice.index, field)
-        text_or_half = self._halves.pop(key, "") + (text or "")
-        if not text_or_half:
-            return text
-        if choice.finish_reason is None and "\ud800" <= text_or_half[-1] <= "\udbff":
-            self._halves[key] = text_or_half[-1]
-            text_or_half = text_or_half[:-1]
-        return mend(text_or_half)
+    def _give_up(self, delta: dict[str, Any], index: int) -> None:
+        """The choice is at its end: halves whose partner never came are told as U+FFFD."""
+        for place in [place for place in self._halves if place[0] == index]:
+            del self._halves[place]
+            _, name, call = place
+            if name == "tool_calls":
+                rest = {"index": call, "function": {"arguments": "\ufffd"}}
+                delta[name] = [*_dicts(delta, name), rest]
+            else:
+                delta[name] = (delta.get(name) or "") + "\ufffd"
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int else None
+
+
+def _dicts(body: Any, name: str) -> list[dict[str, Any]]:
+    items = body.get(name) if type(body) is dict else None
+    return [item for item in items if type(item) is dict] if type(items) is list else []
 
 
 def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
@@ -106,12 +124,12 @@ def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
     """
     choices = body.get("choices")
     if type(choices) is not list:
-        raise DecodeError(f"not a chat completion: {quote(repr(body))}")
+        raise DecodeError(f"not a chat completion: {quote(body)}")
     head = {k: v for k, v in body.items() if k not in ("choices", "object")}
     chunk = structure(head, ChatCompletionChunk)
     for choice in choices:
         if type(choice) is not dict:
-            raise DecodeError(f"expected a choice, got {quote(repr(choice))}")
+            raise DecodeError(f"expected a choice, got {quote(choice)}")
         plain = {k: v for k, v in choice.items() if k != "message"}
         value = structure(plain, ChunkChoice)
         value.delta = structure(choice.get("message") or {}, Delta)

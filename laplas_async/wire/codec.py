@@ -8,7 +8,9 @@ It refuses to judge: whether a request is right says ``wire.request``, whether a
 says ``stream``.
 """
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -56,7 +58,10 @@ def loads(data: bytes) -> Any:
         pass
     # orjson is strict about two things that real servers write: a \\ud83d without its partner,
     # and bytes that are no UTF-8.
-    return mended(loads_raw(data))
+    try:
+        return mended(loads_raw(data))
+    except RecursionError:
+        raise DecodeError(f"nested too deep: {quote(data)}") from None
 
 
 def loads_raw(data: bytes) -> Any:
@@ -73,15 +78,34 @@ def dumps(value: Any) -> bytes:
     Raises ``TypeError`` for what JSON cannot hold, text with lone surrogates included.
     """
     try:
-        return orjson.dumps(value, default=_plain)
+        data = orjson.dumps(value, default=_plain)
     except orjson.JSONEncodeError as error:
         raise TypeError(str(error.__cause__ or error)) from None
+    if b"null" in data:  # so orjson writes NaN and the infinities, which JSON cannot hold
+        _refuse_nan(value)
+    return data
 
 
-def quote(data: bytes | str, limit: int = 200) -> str:
-    """The first ``limit`` characters, for an error's words."""
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-    return repr(text if len(text) <= limit else text[:limit] + "…")
+def _refuse_nan(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"{value} is not JSON")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _refuse_nan(item)
+
+
+def quote(data: Any, limit: int = 200) -> str:
+    """The first ``limit`` characters of a text, bytes or JSON value, for an error's words."""
+    if isinstance(data, bytes):
+        data = data[: 4 * limit].decode("utf-8", "replace")
+    elif not isinstance(data, str):
+        try:
+            data = repr(data)
+        except (RecursionError, ValueError):  # nested too deep; a number of too many digits
+            return f"{type(data).__name__} that is too large to show"
+    return repr(data if len(data) <= limit else data[:limit] + "…")
 
 
 def _plain(value: Any) -> Any:
@@ -89,7 +113,7 @@ def _plain(value: Any) -> Any:
         return to_dict(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
 
@@ -101,6 +125,17 @@ def mend(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def without(value: Any, secret: str) -> Any:
+    """Plain JSON values with the secret taken out of every text, however JSON had spelled it."""
+    if isinstance(value, str):
+        return value.replace(secret, "***") if secret else value
+    if isinstance(value, dict):
+        return {without(key, secret): without(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without(item, secret) for item in value]
+    return value
 
 
 def mended(value: Any) -> Any:
@@ -122,7 +157,7 @@ _LOCAL = ("extra", "request_id", "cost", "attempts")  # ours, not the wire's
 def _text(value: Any, _: Any = None) -> str:
     if type(value) is str:
         return value
-    raise DecodeError(f"expected text, got {quote(repr(value))}")
+    raise DecodeError(f"expected text, got {quote(value)}")
 
 
 def _delta_text(value: Any, _: Any = None) -> str:
@@ -148,25 +183,31 @@ def _integer(value: Any, _: Any = None) -> int:
         return value
     if type(value) is float and value.is_integer():
         return int(value)
-    raise DecodeError(f"expected an integer, got {quote(repr(value))}")
+    raise DecodeError(f"expected an integer, got {quote(value)}")
+
+
+def _index(value: Any, _: Any = None) -> int:
+    if type(value) is str and value.isdecimal() and len(value) < 10:
+        return int(value)
+    return _integer(value)
 
 
 def _seconds(value: Any, _: Any = None) -> int:
-    if type(value) in (int, float):
-        return int(value)
-    raise DecodeError(f"expected a number, got {quote(repr(value))}")
+    return int(_number(value)) if type(value) is float else _integer(value)
 
 
 def _number(value: Any, _: Any = None) -> float:
     if type(value) in (int, float):
-        return float(value)
-    raise DecodeError(f"expected a number, got {quote(repr(value))}")
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise DecodeError(f"expected a number, got {quote(value)}")
 
 
 def _object(value: Any, _: Any = None) -> dict[str, Any]:
     if type(value) is dict:
         return value
-    raise DecodeError(f"expected an object, got {quote(repr(value))}")
+    raise DecodeError(f"expected an object, got {quote(value)}")
 
 
 _Structure = Callable[[Any, Any], Any]
@@ -174,13 +215,16 @@ _Structure = Callable[[Any, Any], Any]
 # Without these there is no answer; any other field that does not fit is kept in ``extra``.
 _VITAL = frozenset(
     {"choices", "delta", "message", "content", "refusal", "tool_calls", "function", "arguments"}
-    | {"finish_reason"}
+    | {"finish_reason", "index"}
 )
 _HOOKS: dict[tuple[type, str], _Structure] = {
     (Message, "content"): _content,
     (Delta, "content"): _delta_text,
     (FunctionCall, "arguments"): _json_text,
     (FunctionCallDelta, "arguments"): _json_text,
+    (Choice, "index"): _index,
+    (ChunkChoice, "index"): _index,
+    (ToolCallDelta, "index"): _index,
     (ChatCompletion, "created"): _seconds,
     (ChatCompletionChunk, "created"): _seconds,
 }
@@ -215,7 +259,7 @@ def _reader(cls: type, converter: Converter) -> _Structure:
 
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not dict:
-            raise DecodeError(f"expected a {cls.__name__}, got {quote(repr(value))}")
+            raise DecodeError(f"expected a {cls.__name__}, got {quote(value)}")
         there = {k: v for k, v in value.items() if v is not None}
         try:
             result = read(there, cls)
@@ -305,7 +349,7 @@ def decode_completion(data: bytes) -> ChatCompletion:
 def completion_from(body: Any) -> ChatCompletion:
     """As ``decode_completion``, from the JSON's plain values."""
     if type(body) is not dict or type(body.get("choices")) is not list:
-        raise DecodeError(f"not a chat completion: {quote(repr(body))}")
+        raise DecodeError(f"not a chat completion: {quote(body)}")
     completion = structure(body, ChatCompletion)
     for choice in completion.choices:
         # [] and nothing are the same; one spelling lets completions be compared.
@@ -329,6 +373,7 @@ def cost_from(meta: Any, headers: Mapping[str, str] | None = None) -> Cost | Non
 
 def _maybe_number(value: Any) -> float | None:
     try:
-        return None if value is None or type(value) is bool else float(value)
-    except (TypeError, ValueError):
+        number = None if value is None or type(value) is bool else float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if number is not None and math.isfinite(number) else None

@@ -24,7 +24,7 @@ from laplas_async.errors import (
     RateLimitError,
     ServerError,
 )
-from laplas_async.wire.codec import DecodeError, loads, quote
+from laplas_async.wire.codec import DecodeError, loads, quote, without
 
 # WIRE: "Free-tier limit: You've reached your free limit for the hour"; OpenAI: insufficient_quota.
 _QUOTA = re.compile(
@@ -132,17 +132,14 @@ def api_error(
     ``raw`` is the body (as much as was read), ``now`` seconds since the epoch (for a
     ``Retry-After`` that is a date), ``secret`` the key, taken out wherever the service echoes it.
     """
-    text = raw.decode("utf-8", "replace")
-    if secret:
-        text = text.replace(secret, "***")
     try:
-        body: Any = loads(text.encode())
-    except DecodeError:
-        body = text
+        body: Any = without(loads(raw), secret)
+    except (DecodeError, RecursionError):
+        body = without(raw.decode("utf-8", "replace"), secret)
     failure = read_failure(body)
     words = failure.message or "no explanation came with it"
-    location = headers.get("location")
     if 300 <= status < 400:
+        location = without(headers.get("location"), secret)
         words = f"redirected to {location!r}, which is not followed: set base_url to where it lives"
     kind = error_class(status, failure)
     hint = _HINTS.get(kind)
@@ -150,7 +147,7 @@ def api_error(
         f"{status}: {words}" + (f" ({hint})" if hint else ""),
         status=status,
         code=failure.code,
-        request_id=request_id(headers) or failure.request_id,
+        request_id=without(request_id(headers), secret) or failure.request_id,
         retry_after=retry_after(headers, now=now),
         body=body if not isinstance(body, str) else _shorten(body, 2000),
     )
@@ -227,13 +224,13 @@ def _first_text(*values: Any) -> str | None:
         if isinstance(value, str) and value.strip():
             return _shorten(value)
         if isinstance(value, list | dict) and value:
-            return _shorten(quote(repr(value), 500)[1:-1])
+            return _shorten(quote(value, 500)[1:-1])
     return None
 
 
 def _untagged(text: str) -> str:
     if _HTML.match(text):
-        text = _TAGS.sub(" ", text[:20_000])
+        text = _TAGS.sub(" ", text[:4000])
         return "an HTML page: " + " ".join(text.split())
     return text
 

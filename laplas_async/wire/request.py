@@ -5,7 +5,6 @@ documents are narrower, theirs. ``extra_body`` goes in as it is, for what this d
 """
 
 import difflib
-import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ ROLES = ("system", "user", "assistant", "tool", "developer")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MAX_TOOLS = 128
 _MAX_STOPS = 4
+_LARGEST = 1e300  # larger ones are no numbers to others who read JSON
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -51,7 +51,8 @@ def encode_request(
             raise ConfigError(_unknown(name))
         if value is not None:
             body[name] = check(name, value)
-    _check_tool_choice_names_a_tool(body)
+    if not isinstance(extra_body, Mapping) or "tools" not in extra_body:
+        _check_tool_choice_names_a_tool(body)
     if stream:
         body["stream"] = True
     if extra_body is not None:
@@ -167,7 +168,7 @@ def _number(low: float | None = None, high: float | None = None) -> _Check:
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
-            or not math.isfinite(value)
+            or not -_LARGEST <= value <= _LARGEST  # nor NaN, which is in no range
             or (low is not None and value < low)
             or (high is not None and value > high)
         ):
@@ -318,14 +319,21 @@ def _check_tool_choice_names_a_tool(body: dict[str, Any]) -> None:
 def _object(name: str, value: Any, expected: str) -> dict[str, Any]:
     """The value as a dict of its own, attrs values unfolded."""
     if attrs.has(type(value)):
-        return to_dict(value)
+        try:
+            return to_dict(value)
+        except (AttributeError, TypeError, RecursionError):  # a field holds what it may not
+            raise _wrong(name, value, expected) from None
     if not isinstance(value, Mapping):
         raise _wrong(name, value, expected)
     return dict(value)
 
 
 def _wrong(name: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"{name}={_short.repr(value)}: must be {expected}")
+    try:
+        shown = _short.repr(value)
+    except (RecursionError, ValueError):  # nested too deep; a number of too many digits
+        shown = f"<{type(value).__name__}>"
+    return ConfigError(f"{name}={shown}: must be {expected}")
 
 
 def _unknown(name: str) -> str:

@@ -88,6 +88,9 @@ class SSEParser:
             return None
         block = b"".join(self._pieces)
         self._pieces.clear()
+        if len(block.strip(b"\n")) > self._max:
+            self._fail()
+            return self.unfinished()
         return self._read(block)
 
     def _with_line_feeds(self, data: bytes) -> bytes:
