@@ -1,0 +1,113 @@
+"""``laplas demo``, as a newcomer sees it and with what may go wrong."""
+
+import subprocess
+import sys
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+
+from laplas_async.cli import demo, main
+from laplas_async.cli.terminal import Output
+from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+
+WORDS = (
+    "tokens a second",
+    "30 of 30",
+    "rejected on the way (429)",
+    "tries, at most",
+    "StreamTruncatedError: ",
+    "error.partial.text holds the ",
+    "export LAPLAS_API_KEY=",
+    "laplas chat",
+    "async with LaplasClient() as client:",
+)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_PACE", Pace())
+    monkeypatch.setattr(demo, "_LIMIT", HiddenLimit(rate=1000.0, burst=100))
+
+
+def test_it_shows_everything_without_key_network_or_colour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):  # nobody listens there
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    started = monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "laplas_async", "demo"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    out = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b""), out
+    assert [word for word in WORDS if word not in out] == []
+    assert "\x1b" not in out
+    assert monotonic() - started < 12
+
+
+@pytest.mark.usefixtures("hurried")
+def test_it_is_plain_on_a_terminal_without_rich(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert [word for word in WORDS if word not in out] == []
+    assert "\x1b" not in out
+
+
+@pytest.mark.usefixtures("hurried")
+def test_it_uses_rich_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert type(demo._make_view(Output())).__name__ == "_RichView"
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert [word for word in WORDS if word not in out] == []
+    assert "│ answered " in out
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (None, "a stream was cut, and no error told it"),
+        (Fault.status(401), "401: "),
+    ],
+)
+def test_it_does_not_say_that_all_went_well_when_it_did_not(
+    fault: Fault | None,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(demo, "Fault", SimpleNamespace(cut=lambda *, after: fault))
+    assert main(["demo"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("laplas: the demo did not go as it should: ")
+    assert words in captured.err
+    assert "What next" not in captured.out
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_call_that_fails_for_good_fails_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        demo,
+        "Simulator",
+        lambda **options: Simulator(faults=[None, None, Fault.status(400)], **options),
+    )
+    assert main(["demo"]) == 1
+    captured = capsys.readouterr()
+    assert "29 of 30" in captured.out
+    assert "400: " in captured.err

@@ -1,0 +1,395 @@
+"""Plain calls over a real socket: what is sent, what comes back, what is retried."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from laplas_async import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ConnectionFailedError,
+    Cost,
+    LaplasClient,
+    LaplasError,
+    Message,
+    NotFoundError,
+    OutOfCreditsError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryPolicy,
+    ServerError,
+    Timeouts,
+    Tool,
+)
+from laplas_async.simulator import Fault, Simulator
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a place.",
+        "parameters": {
+            "type": "object",
+            "properties": {"place": {"type": "string"}},
+            "required": ["place"],
+        },
+    },
+}
+
+# Every field of WIRE.md's request table, with a value that the simulator's own check accepts.
+FIELDS: dict[str, Any] = {
+    "max_tokens": 7,
+    "stop": ["one", "two"],
+    "stream_options": {"include_usage": True},
+    "n": 2,
+    "seed": 5,
+    "top_p": 0.5,
+    "top_k": 40,
+    "temperature": 0.7,
+    "repetition_penalty": 1.1,
+    "logprobs": True,
+    "top_logprobs": 3,
+    "echo": True,
+    "min_p": 0.05,
+    "presence_penalty": -0.5,
+    "frequency_penalty": 0.5,
+    "logit_bias": {"50256": -100},
+    "tools": [WEATHER],
+    "tool_choice": "none",
+    "parallel_tool_calls": True,
+    "response_format": {"type": "json_object"},
+}
+
+
+async def test_a_string_is_the_users_message(client: LaplasClient, simulator: Simulator) -> None:
+    completion = await client.complete("Name a river.", max_tokens=20)
+
+    assert completion.text
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == 20
+    assert completion.finish_reason == "length"
+    assert simulator.requests[0].body["messages"] == [{"role": "user", "content": "Name a river."}]
+    assert completion.request_id
+    assert [attempt.status for attempt in completion.attempts] == [200]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+async def test_each_field_is_sent_as_given(
+    client: LaplasClient, simulator: Simulator, name: str
+) -> None:
+    given = {name: FIELDS[name]}
+    if name == "top_logprobs":
+        given["logprobs"] = True
+    await client.complete("Hello", **given)
+    assert simulator.requests[0].body[name] == FIELDS[name]
+
+
+async def test_all_fields_at_once(client: LaplasClient, simulator: Simulator) -> None:
+    completion = await client.complete("Hello", **FIELDS)
+    seen = simulator.requests[0].body
+    assert {name: seen[name] for name in FIELDS} == FIELDS
+    assert len(completion.choices) == 2
+
+
+async def test_what_we_do_not_know_passes(client: LaplasClient, simulator: Simulator) -> None:
+    await client.complete("Hello", extra_body={"new": {"deep": 1}}, extra_headers={"X-Team": "a"})
+    assert simulator.requests[0].body["new"] == {"deep": 1}
+    assert simulator.requests[0].headers["x-team"] == "a"
+
+
+async def test_a_conversation_with_a_tool(client: LaplasClient, simulator: Simulator) -> None:
+    history: list[Any] = [{"role": "system", "content": "Be brief."}, Message("user", "Weather?")]
+    asked = await client.complete(history, tools=[WEATHER])
+    (call,) = asked.tool_calls
+    assert call.function.name == "get_weather"
+    assert "place" in orjson.loads(call.function.arguments)
+
+    history += [asked.message, Message("tool", "Rain.", tool_call_id=call.id)]
+    told = await client.complete(history, tools=[WEATHER])
+    assert told.text
+    assert simulator.counts.answered == 2
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_any_2xx_is_success(key: str, status: int) -> None:
+    async with (
+        Simulator(api_key=key, status=status) as simulator,
+        LaplasClient(key, simulator.base_url) as client,
+    ):
+        assert (await client.complete("Hello")).text
+        async with client.stream("Hello") as stream:
+            assert (await stream.completion()).text
+
+
+async def test_key_and_url_come_from_the_environment(
+    key: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAPLAS_API_KEY", key)
+    monkeypatch.setenv("LAPLAS_BASE_URL", simulator.base_url)
+    async with LaplasClient() as client:
+        assert (await client.complete("Hello")).text
+
+
+async def test_a_callers_session_is_used_and_left_open(key: str, simulator: Simulator) -> None:
+    async with aiohttp.ClientSession(headers={"X-Session": "mine"}) as session:
+        async with LaplasClient(key, simulator.base_url, session=session) as client:
+            await client.complete("Hello")
+        assert not session.closed
+    assert simulator.requests[0].headers["x-session"] == "mine"
+
+
+async def test_a_callers_closed_session_is_told(key: str, simulator: Simulator) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = LaplasClient(key, simulator.base_url, session=session)
+    with pytest.raises(ConfigError, match="session"):
+        await client.complete("Hello")
+
+
+async def test_the_calls_people_already_have(client: LaplasClient, simulator: Simulator) -> None:
+    messages = [{"role": "user", "content": "Hello"}]
+    completion = await client.chat.completions.create(model="m", messages=messages, max_tokens=9)
+    stream = await client.chat.completions.create(
+        model="m", messages=messages, max_tokens=9, stream=True
+    )
+    text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert completion.choices[0].message.content == text
+    assert "stream_options" not in simulator.requests[1].body  # its chunk would have no choice
+    assert await simulator.wait_idle()
+
+
+# --- errors and retries -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.status(400), BadRequestError),
+        (Fault.status(401), AuthenticationError),
+        (Fault.status(403), OutOfCreditsError),
+        (Fault.status(404), NotFoundError),
+        (Fault.status(422, body={"detail": [{"loc": ["body"], "msg": "bad"}]}), BadRequestError),
+        (Fault.quota(), QuotaExceededError),
+        (Fault.redirect("http://127.0.0.1:9/elsewhere"), APIError),
+        (Fault.html(status=403), APIError),
+    ],
+)
+async def test_what_cannot_heal_is_asked_once(
+    client: LaplasClient, simulator: Simulator, fault: Fault, error: type[APIError]
+) -> None:
+    simulator.script(fault)
+    with pytest.raises(error) as caught:
+        await client.complete("Hello")
+    assert simulator.counts.requests == 1
+    assert caught.value.request_id
+    (attempt,) = caught.value.attempts
+    assert attempt.error is not None
+    assert error.__name__ in attempt.error or error is APIError
+    assert not attempt.may_be_billed
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(408),
+        Fault.status(409),
+        Fault.status(429),
+        Fault.status(500),
+        Fault.status(502, body="<html>Bad Gateway</html>"),
+        Fault.status(503),
+        Fault.status(504),
+        Fault.status(529, body=b""),
+        Fault.drop(),
+        Fault.cut(),
+        Fault.reset(),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_can_heal_is_asked_again(
+    client: LaplasClient, simulator: Simulator, fault: Fault, *, streamed: bool
+) -> None:
+    simulator.script(fault, fault)
+    if streamed:
+        async with client.stream("Hello") as stream:
+            completion = await stream.completion()
+    else:
+        completion = await client.complete("Hello")
+    assert completion.text
+    assert len(completion.attempts) == 3
+    assert all(attempt.error for attempt in completion.attempts[:2])
+    assert completion.attempts[2].error is None
+
+
+async def test_the_last_error_carries_every_try(key: str, simulator: Simulator) -> None:
+    simulator.script_always(Fault.status(503))
+    policy = RetryPolicy(max_attempts=3, jitter=lambda _: 0.0)
+    async with LaplasClient(key, simulator.base_url, retry=policy) as client:
+        with pytest.raises(ServerError) as caught:
+            await client.complete("Hello")
+    assert [attempt.status for attempt in caught.value.attempts] == [503] * 3
+    assert all(attempt.may_be_billed for attempt in caught.value.attempts)
+    assert len({attempt.request_id for attempt in caught.value.attempts}) == 3
+
+
+async def test_a_retry_after_beyond_the_cap_raises(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    simulator.script(Fault.status(503, retry_after=3600))
+    with pytest.raises(ServerError) as caught:
+        await client.complete("Hello")
+    assert caught.value.retry_after == 3600
+    assert simulator.counts.requests == 1
+
+
+async def test_nobody_listens(key: str, policy: RetryPolicy, unused_port: int) -> None:
+    policy = RetryPolicy(max_attempts=2, jitter=lambda _: 0.0)
+    async with LaplasClient(key, f"http://127.0.0.1:{unused_port}/v1", retry=policy) as client:
+        with pytest.raises(ConnectionFailedError) as caught:
+            await client.complete("Hello")
+    assert not caught.value.sent
+    assert len(caught.value.attempts) == 2
+    assert not any(attempt.may_be_billed for attempt in caught.value.attempts)
+
+
+async def test_the_total_bounds_a_plain_call(client: LaplasClient, simulator: Simulator) -> None:
+    simulator.script(Fault.stall())
+    with pytest.raises(RequestTimeoutError) as caught:
+        await client.complete("Hello", timeouts=0.05)
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.phase == "total"
+    assert caught.value.attempts[0].may_be_billed
+    assert await simulator.wait_for(lambda counts: counts.open_connections == 0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.raw(data=b"{nope", content_type="application/json"),
+        Fault.raw(data=b"[1, 2]", content_type="application/json"),
+        Fault.raw(data=b'{"choices": "none"}', content_type="application/json"),
+        Fault.raw(data=b"\xff\xfe\x00", content_type="application/json"),
+        Fault.raw(data=b"", content_type="application/json"),
+        Fault.html(),
+    ],
+    ids=repr,
+)
+async def test_nonsense_is_a_typed_error_that_quotes_it(
+    client: LaplasClient, simulator: Simulator, fault: Fault
+) -> None:
+    simulator.script(fault)
+    with pytest.raises(APIError, match="no chat completion") as caught:
+        await client.complete("Hello")
+    assert caught.value.status == 200
+    assert simulator.counts.requests == 1
+
+
+async def test_an_error_inside_a_success_is_an_error(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    body = {"error": {"message": "slow down", "code": 429}}
+    simulator.script(Fault.raw(data=orjson.dumps(body), content_type="application/json"))
+    completion = await client.complete("Hello")
+    assert completion.attempts[0].error is not None
+    assert completion.attempts[0].error.startswith("RateLimitError: 429: slow down")
+
+
+async def test_cost_is_told_by_body_or_headers(key: str) -> None:
+    async with (
+        Simulator(api_key=key, costs=True) as simulator,
+        LaplasClient(key, simulator.base_url) as client,
+    ):
+        plain = await client.complete("Hello")
+        async with client.stream("Hello") as stream:
+            streamed = await stream.completion()
+        assert isinstance(plain.cost, Cost)
+        assert plain.cost.credits_used
+        assert streamed.cost == plain.cost
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"messages": []},
+        {"messages": ""},
+        {"messages": 5},
+        {"messages": [{"role": "robot", "content": "x"}]},
+        {"messages": "x", "temperature": 9},
+        {"messages": "x", "max_tokens": "many"},
+        {"messages": "x", "model": ""},
+        {"messages": "x", "tools": [Tool(function=None)]},  # type: ignore[arg-type]
+        {"messages": "x", "extra_headers": {"X": "a\r\nB: c"}},
+        {"messages": "x", "extra_headers": {"X:": "a"}},
+        {"messages": "x", "extra_body": {"stream": True}},
+        {"messages": "x", "timeouts": -1},
+        {"messages": "x", "maxtokens": 5},
+    ],
+    ids=repr,
+)
+async def test_bad_input_is_told_before_a_socket_is_opened(
+    client: LaplasClient, simulator: Simulator, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError):
+        await client.complete(**arguments)
+    with pytest.raises(ConfigError):
+        client.stream(**arguments)
+    assert simulator.counts.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.example.com",
+        "ftp://x/v1",
+        "https://",
+        "https://u:p@x/v1",
+        "https://x/v1?a=b",
+        "https://x/v1/chat/completions",
+        "http://[::1",
+        "https://x:99999/v1",
+        5,
+    ],
+)
+def test_a_bad_url_is_told_at_once(url: Any) -> None:
+    with pytest.raises(ConfigError):
+        LaplasClient("k", url)
+
+
+def test_a_missing_key_tells_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="LAPLAS_API_KEY"):
+        LaplasClient()
+
+
+async def test_forty_calls_share_one_gate(client: LaplasClient, simulator: Simulator) -> None:
+    completions = await asyncio.gather(*(client.complete(f"Question {i}") for i in range(40)))
+    assert len({completion.id for completion in completions}) == 40
+    assert simulator.counts.max_in_flight <= 40
+    assert client.gate.limiter.in_flight == 0
+
+
+async def test_every_error_is_ours(client: LaplasClient, simulator: Simulator) -> None:
+    simulator.script(Fault.status(429, retry_after=9999))
+    with pytest.raises(LaplasError) as caught:
+        await client.complete("Hello")
+    assert isinstance(caught.value, RateLimitError)
+    assert caught.value.retry_after == 9999
+
+
+async def test_a_call_ends_when_the_client_is_closed(key: str, simulator: Simulator) -> None:
+    simulator.script(Fault.stall())
+    client = LaplasClient(key, simulator.base_url, timeouts=Timeouts(total=None))
+    call = asyncio.create_task(client.complete("Hello"))
+    assert await simulator.wait_for(lambda counts: counts.in_flight == 1)
+    await client.aclose()
+    with pytest.raises(ConnectionFailedError, match="closed"):
+        await call
+    with pytest.raises(ConfigError, match="closed"):
+        await client.complete("Hello")
+    assert await simulator.wait_for(lambda counts: counts.open_connections == 0)

@@ -1,0 +1,159 @@
+"""The error tree: what catches what, and that errors are plain data."""
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+from laplas_async import errors
+from laplas_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ConnectionFailedError,
+    LaplasError,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    StreamAPIError,
+    StreamError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+    TransportError,
+)
+from laplas_async.types import Attempt, ChatCompletion, Choice, Message
+
+TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
+    LaplasError: (Exception,),
+    ConfigError: (LaplasError, ValueError),
+    APIError: (LaplasError,),
+    BadRequestError: (APIError,),
+    AuthenticationError: (APIError,),
+    PermissionDeniedError: (APIError,),
+    OutOfCreditsError: (PermissionDeniedError,),
+    NotFoundError: (APIError,),
+    RateLimitError: (APIError,),
+    QuotaExceededError: (RateLimitError,),
+    ServerError: (APIError,),
+    TransportError: (LaplasError,),
+    ConnectionFailedError: (TransportError,),
+    RequestTimeoutError: (TransportError, TimeoutError),
+    StreamError: (LaplasError,),
+    StreamTruncatedError: (StreamError,),
+    StreamTimeoutError: (StreamError, TimeoutError),
+    StreamAPIError: (StreamError,),
+    StreamProtocolError: (StreamError,),
+}
+
+TRIES = (Attempt(1.0, 0.5, 429, "r-0", "RateLimitError: 429", may_be_billed=False), Attempt(2.0))
+SAID = {"request_id": "r-1", "attempts": TRIES}
+TOLD = {"status": 429, "code": "c", "retry_after": 1.5, "body": {"message": ["m"]}}
+PARTIAL = {"partial": ChatCompletion("i", [Choice(message=Message(content="é"))], request_id="r")}
+
+
+def data_of(kind: type[LaplasError]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    if issubclass(kind, APIError | TransportError | StreamError):
+        data |= SAID
+    if issubclass(kind, APIError | StreamAPIError):
+        data |= TOLD
+    if issubclass(kind, StreamError):
+        data |= PARTIAL
+    if kind is ConnectionFailedError:
+        data |= {"sent": False, "permanent": True}
+    if kind in (RequestTimeoutError, StreamTimeoutError):
+        data |= {"phase": "first_token"}
+    return data
+
+
+def classes() -> list[type[LaplasError]]:
+    members = vars(errors).values()
+    return [one for one in members if inspect.isclass(one) and issubclass(one, LaplasError)]
+
+
+def test_the_tree_is_the_one_that_was_drawn() -> None:
+    assert set(classes()) == TREE.keys()
+    for kind, bases in TREE.items():
+        assert all(issubclass(kind, base) for base in bases)
+        above = {base for base in kind.__mro__[1:] if base in TREE}
+        drawn = {base for base in TREE if any(issubclass(b, base) for b in bases)}
+        assert above == drawn
+        assert issubclass(kind, ValueError) == (kind is ConfigError)
+        assert issubclass(kind, TimeoutError) == (kind.__name__.endswith("TimeoutError"))
+
+
+@pytest.mark.parametrize("kind", TREE)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_survives_pickling_whole(kind: type[LaplasError], protocol: int) -> None:
+    error = kind("in words: é", **data_of(kind))
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert_same(again, error)
+    partial = getattr(error, "partial", ChatCompletion())
+    assert getattr(again, "partial", partial).request_id == partial.request_id
+
+
+@pytest.mark.parametrize("kind", TREE)
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_an_error_is_copied_whole(kind: type[LaplasError], make: Any) -> None:
+    error = kind("in words", **data_of(kind))
+    error.add_note("a note")
+    assert_same(make(error), error)
+
+
+def assert_same(one: LaplasError, other: LaplasError) -> None:
+    assert one is not other
+    assert type(one) is type(other)
+    assert vars(one) == vars(other)
+    assert one.args == other.args
+    assert (str(one), repr(one), one.message) == (str(other), repr(other), other.message)
+    assert (one.attempts, one.request_id) == (other.attempts, other.request_id)
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_an_error_says_its_words(kind: type[LaplasError]) -> None:
+    error = kind("in words", **data_of(kind))
+    assert str(error) == error.message == "in words"
+    assert repr(error) == f"{kind.__name__}('in words')"
+    for name, value in data_of(kind).items():
+        assert getattr(error, name) == value
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_an_error_without_anything_has_its_attributes_all_the_same(kind: type[LaplasError]) -> None:
+    error = kind()
+    assert (error.message, error.attempts, error.request_id) == ("", (), None)
+    if isinstance(error, StreamError):
+        assert error.partial == ChatCompletion()
+    if isinstance(error, APIError | StreamAPIError):
+        assert (error.status, error.code, error.retry_after, error.body) == (None,) * 4
+    if isinstance(error, ConnectionFailedError):
+        assert (error.sent, error.permanent) == (True, False)
+
+
+def test_two_partials_are_two() -> None:
+    one, other = StreamError(), StreamError()
+    one.partial.id = "x"
+    assert other.partial.id == ""
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_a_class_says_what_it_means(kind: type[LaplasError]) -> None:
+    assert "__doc__" in vars(kind)
+    assert kind.__doc__
+
+
+def test_a_group_of_errors_is_split_by_class() -> None:
+    group = ExceptionGroup("calls", [RateLimitError("a"), StreamTimeoutError("b")])
+    late, rest = group.split(TimeoutError)
+    assert late is not None
+    assert rest is not None
+    assert [str(error) for error in late.exceptions] == ["b"]
+    assert [str(error) for error in rest.exceptions] == ["a"]

@@ -1,0 +1,105 @@
+"""The public names: all there, in order, documented; and nothing else."""
+
+import inspect
+import json
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import laplas_async
+from laplas_async import errors, types
+
+PUBLIC = laplas_async.__all__
+
+
+def order(name: str) -> tuple[int, str]:
+    """Constants, classes, the rest: as ruff sorts them."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def test_public_names_are_sorted_and_told_once() -> None:
+    assert sorted(PUBLIC, key=order) == PUBLIC
+    assert len(set(PUBLIC)) == len(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(laplas_async, name)
+    assert not isinstance(value, ModuleType)
+    if not isinstance(value, str):
+        assert value.__module__.startswith("laplas_async.")
+        assert value.__doc__
+        assert not value.__doc__.startswith("Method generated")
+
+
+def methods() -> list[Any]:
+    found = []
+    for name in PUBLIC:
+        value = getattr(laplas_async, name)
+        if not inspect.isclass(value):
+            continue
+        for key, member in vars(value).items():
+            member = getattr(member, "fget", member)  # noqa: PLW2901 - a property's function
+            if not key.startswith("_") and inspect.isfunction(member):
+                found.append(pytest.param(member, id=f"{name}.{key}"))
+    return found
+
+
+@pytest.mark.parametrize("method", methods())
+def test_a_public_method_is_documented_and_typed(method: Any) -> None:
+    assert method.__doc__
+    signature = inspect.signature(method)
+    assert signature.return_annotation is not inspect.Signature.empty
+    untold = [
+        parameter.name
+        for parameter in list(signature.parameters.values())[1:]
+        if parameter.annotation is inspect.Parameter.empty
+    ]
+    assert untold == []
+
+
+def test_no_other_name_leaks() -> None:
+    others = {
+        name: value
+        for name, value in vars(laplas_async).items()
+        if not name.startswith("_") and name not in PUBLIC
+    }
+    leaked = {
+        name
+        for name, value in others.items()
+        if not (isinstance(value, ModuleType) and value.__name__ == f"laplas_async.{name}")
+    }
+    assert leaked == set()
+
+
+@pytest.mark.parametrize("module", [errors, types])
+def test_each_value_and_error_is_public(module: ModuleType) -> None:
+    own = {
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    }
+    assert {name for name in own if not name.startswith("_")} <= set(PUBLIC)
+
+
+def test_a_star_import_gives_the_public_names_alone() -> None:
+    names: dict[str, Any] = {}
+    exec("from laplas_async import *", names)
+    assert names.keys() - {"__builtins__"} == set(PUBLIC)
+
+
+def test_the_version_is_told() -> None:
+    assert laplas_async.__version__.count(".") >= 2
+
+
+def test_importing_brings_neither_the_simulator_nor_the_terminal() -> None:
+    code = "import json, sys, laplas_async; print(json.dumps(sorted(sys.modules)))"
+    command = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(json.loads(ran.stdout))
+    own = {name for name in loaded if name.startswith("laplas_async.")}
+    assert not {name for name in own if name.split(".")[1] in ("simulator", "cli")}
+    assert not loaded & {"rich", "uvloop", "aiohttp.web", "aiohttp.web_app", "pytest", "jsonschema"}

@@ -1,0 +1,252 @@
+"""The settings that need no connection: timeouts, headers, URL, key, proxy, socket."""
+
+import logging
+import socket
+import traceback
+import warnings
+from typing import Any
+
+import pytest
+import yarl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laplas_async.errors import ConfigError
+from laplas_async.transport import (
+    Secret,
+    Timeouts,
+    _check_url,
+    _environment_proxy,
+    _make_socket,
+    check_headers,
+)
+
+# --- timeouts ---------------------------------------------------------------------------------
+
+NAMES = ["connect", "first_token", "idle", "total"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0.001, 1, 1.5, 1e9, float("inf"), None])
+def test_a_timeout_is_seconds_or_none(name: str, value: float | None) -> None:
+    assert getattr(Timeouts(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0, 0.0, -1, True, float("nan"), "5", "", [], 1j])
+def test_a_timeout_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^Timeouts\.{name}=.*more than 0") as caught:
+        Timeouts(**{name: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["connect", "first_token", "idle"])
+def test_only_the_total_may_be_auto(name: str) -> None:
+    with pytest.raises(ConfigError):
+        Timeouts(**{name: "auto"})  # type: ignore[arg-type]
+
+
+def test_a_stream_has_no_total_unless_it_is_told() -> None:
+    assert Timeouts().total_for(stream=True) is None
+    assert Timeouts().total_for(stream=False) == 600.0
+    assert Timeouts(total=5).total_for(stream=True) == 5
+    assert Timeouts(total=None).total_for(stream=False) is None
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["X-A", "x_a", "!#$%&'*+.^_`|~0aZ-"])
+@pytest.mark.parametrize("value", ["", "a b", "\ta", "é", "\xa0", "x" * 10_000])
+def test_a_header_is_given_as_it_is(name: str, value: str) -> None:
+    assert check_headers({name: value}) == {name: value}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a:", "é", "a\n", "\r\na", "(a)", "a\x00", 5, None, b"a"]
+)
+def test_what_is_no_header_s_name_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigError, match="headers"):
+        check_headers({name: "x"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\nb", "a\rb", "a\r\nX: y", "a\x00", "\x7f", "\x1b", "€", "\ud83d", 5, None, b"a", ["a"]],
+)
+def test_a_header_s_value_without_line_breaks_or_it_is_refused_unshown(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"headers\['X-A'\]") as caught:
+        check_headers({"X-A": value})
+    assert "X: y" not in str(caught.value)
+
+
+@pytest.mark.parametrize("headers", [[("a", "b")], "a: b", 5, {"a"}])
+def test_headers_are_a_mapping(headers: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^headers"):
+        check_headers(headers)
+
+
+def test_no_headers_are_none() -> None:
+    assert check_headers(None) == check_headers({}) == {}
+
+
+def test_a_header_s_value_is_not_shown() -> None:
+    assert "tok" not in repr(check_headers({"Cookie": "tok"}))
+
+
+# --- the key ----------------------------------------------------------------------------------
+
+
+def test_a_secret_is_itself_and_does_not_show() -> None:
+    secret = Secret("sk-1")
+    assert secret == "sk-1"
+    assert isinstance(secret, str)
+    assert f"Bearer {secret}" == "Bearer sk-1"
+    shown = [repr(secret), f"{secret!r}", "%r" % secret, repr({"key": [secret]}), ascii(secret)]  # noqa: UP031
+    assert not any("sk-1" in words for words in shown)
+
+
+def test_a_secret_among_the_locals_of_a_traceback_does_not_show() -> None:
+    def fail(key: str) -> None:
+        raise RuntimeError("no")
+
+    try:
+        fail(Secret("sk-1"))
+    except RuntimeError as error:
+        lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        assert "key = '***'" in "".join(lines)
+
+
+def test_a_secret_in_a_log_s_arguments_does_not_show(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("x").warning("headers %s", {"Authorization": Secret("sk-1")})
+    assert "sk-1" not in caplog.text
+
+
+# --- the URL ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_url", "url"),
+    [
+        ("https://api.apilaplas.com/v1", "https://api.apilaplas.com/v1/chat/completions"),
+        ("https://api.apilaplas.com/v1/", "https://api.apilaplas.com/v1/chat/completions"),
+        ("https://h", "https://h/chat/completions"),
+        ("https://h///", "https://h/chat/completions"),
+        ("HTTPS://H/V1", "https://h/V1/chat/completions"),
+        ("https://h:8443/a%2Fb", "https://h:8443/a%2Fb/chat/completions"),
+        ("https://[::1]:8/v1", "https://[::1]:8/v1/chat/completions"),
+        ("http://localhost:8/v1", "http://localhost:8/v1/chat/completions"),
+        ("http://a.localhost", "http://a.localhost/chat/completions"),
+        ("http://127.0.0.2", "http://127.0.0.2/chat/completions"),
+        ("http://[::1]", "http://[::1]/chat/completions"),
+        (yarl.URL("https://h/v1"), "https://h/v1/chat/completions"),
+    ],
+)
+def test_the_endpoint_is_below_the_base_url(given_url: Any, url: str) -> None:
+    assert str(_check_url(given_url)) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "h", "//h", "/v1", "https://", "https:///v1", "ftp://h", "wss://h", "file:///etc"),
+        *("https://h:x", "https://h:99999", "https://[::1", "https://xn--", "https://\ud800"),
+        *("https://user@h", "https://u:p@h", "https://:p@h", "https://h?a=1", "https://h#a"),
+        *("https://h/v1/chat/completions", "https://h/v1/chat/completions/"),
+        *("https://ho st/v1", "https://h\\x", None, 5, b"https://h", ["https://h"]),
+    ],
+)
+def test_a_bad_url_is_refused(url: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^base_url"):
+        _check_url(url)
+
+
+@pytest.mark.parametrize("url", ["https://u:hush@h", "ftp://u:hush@h", "https://u:hush@h:x"])
+def test_a_password_in_a_url_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _check_url(url)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "http://10.0.0.1", "http://localhost.evil.com", "http://127.0.0.1.evil.com"]
+)
+def test_a_key_over_plain_http_warns(url: str) -> None:
+    with pytest.warns(UserWarning, match="can be read on the way"):
+        _check_url(url)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=[]), max_size=8),
+    st.sampled_from(
+        ["", "https://", "http://", "https://h/", "https://h:", "https://[", "https://x@"]
+    ),
+)
+def test_any_text_is_a_url_or_refused(text: str, before: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            url = _check_url(before + text)
+        except ConfigError:
+            return
+    assert url.scheme in ("http", "https")
+    assert url.path.endswith("/chat/completions")
+
+
+# --- the environment's proxy ------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for scheme in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
+    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "proxy"),
+    [
+        ({}, "https://h/v1", None),
+        ({"HTTPS_PROXY": "http://p:3128"}, "https://h/v1", "http://p:3128"),
+        ({"https_proxy": "http://p:3128"}, "https://h/v1", "http://p:3128"),
+        ({"HTTPS_PROXY": "http://p:3128"}, "http://h/v1", None),
+        ({"HTTP_PROXY": "http://p:3128"}, "http://h/v1", "http://p:3128"),
+        ({"ALL_PROXY": "http://p:3128"}, "https://h/v1", "http://p:3128"),
+        ({"HTTPS_PROXY": "p:3128"}, "https://h/v1", "http://p:3128"),
+        ({"HTTPS_PROXY": "https://p"}, "https://h/v1", "https://p"),
+        ({"HTTPS_PROXY": "socks5://p"}, "https://h/v1", None),
+        ({"HTTPS_PROXY": ""}, "https://h/v1", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h"}, "https://h/v1", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": ".h"}, "https://a.h/v1", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "*"}, "https://h/v1", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h:8"}, "https://h:8/v1", None),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h:8"}, "https://h:9/v1", "http://p"),
+        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "other"}, "https://h/v1", "http://p"),
+    ],
+)
+def test_the_environment_s_proxy_is_honoured(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], url: str, proxy: str | None
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert _environment_proxy(yarl.URL(url)) == proxy
+
+
+# --- the socket -------------------------------------------------------------------------------
+
+
+def test_a_dead_peer_is_noticed() -> None:
+    with _make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", None)) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, most in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
+            if hasattr(socket, name):
+                assert 0 < made.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) <= most
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no such sockets here")
+def test_a_socket_without_keep_alive_is_better_than_none() -> None:
+    with _make_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", None)) as made:
+        assert made.family == socket.AF_UNIX
