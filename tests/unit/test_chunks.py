@@ -119,6 +119,18 @@ def test_a_half_in_a_call_s_arguments_that_stays_alone_is_replaced() -> None:
     assert accumulator.completion().tool_calls[0].function.arguments == '"\ufffd'
 
 
+@pytest.mark.parametrize("odd", [[{"type": "text", "text": "x"}], ["x"], 5, True, {"a": 1}])
+@pytest.mark.parametrize("name", ["content", "refusal", "reasoning", "tool_calls"])
+def test_an_odd_value_behind_a_half_is_read_or_refused(name: str, odd: Any) -> None:
+    reader = ChunkReader()
+    half = event({"delta": {"content": HIGH} | ({} if name == "tool_calls" else {name: HIGH})})
+    reader.read(half)
+    try:
+        reader.read(event({"delta": {name: odd}, "finish_reason": "stop"}))
+    except DecodeError:
+        return
+
+
 def test_what_is_null_stays_null_behind_a_half() -> None:
     chunks = read(event(said(HIGH)), event(said(None)))
     assert chunks[1].choices[0].delta.content is None
