@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 import yarl
 from attrs import frozen
+from multidict import CIMultiDict
 
 from laplas_async.errors import (
     APIError,
@@ -188,10 +189,16 @@ class Transport:
         self._secret = Secret(_check_header("api_key", api_key))
         if not self._secret:
             raise ConfigError("api_key: must not be empty")
-        self._headers = {
+        own = {
             "Authorization": Secret(f"Bearer {self._secret}"),
             "Content-Type": "application/json",
-        } | check_headers(headers)
+        }
+        given = check_headers(headers)
+        # For streams no compression: a proxy that compresses gathers tokens before it sends them.
+        self._stream_headers = _join(
+            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}, own, given
+        )
+        self._plain_headers = _join({"Accept": "application/json"}, own, given)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigError("ssl_context: must be an ssl.SSLContext")
         if session is not None and (ssl_context is not None or ca_file is not None):
@@ -221,17 +228,12 @@ class Transport:
         session = self._session
         if session is None or (self._owned and session.closed):
             session = await self._open()
-        # For streams no compression: a proxy that compresses gathers tokens before it sends them.
-        kind = (
-            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-            if stream
-            else {"Accept": "application/json"}
-        )
+        own = self._stream_headers if stream else self._plain_headers
         try:
             response = await session.post(
                 self.url,
                 data=body,
-                headers={**kind, **self._headers, **(headers or {})},
+                headers=_join(own, headers) if headers else own,
                 # A redirect would carry the key, or turn the POST into a GET: it is told instead.
                 allow_redirects=False,
                 proxy=self._proxy,
@@ -279,6 +281,14 @@ def _client_timeout(connect: float | None, *, owned: bool) -> aiohttp.ClientTime
     if owned:
         return aiohttp.ClientTimeout(total=None, connect=connect)
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
+
+
+def _join(*headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """One header of a name, however it is spelled: the last one given."""
+    joined: CIMultiDict[str] = CIMultiDict()
+    for some in headers:
+        joined.update(some)
+    return joined
 
 
 def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:

@@ -104,8 +104,8 @@ class ChunkReader:
             if name == "tool_calls":
                 rest = {"index": call, "function": {"arguments": "\ufffd"}}
                 delta[name] = [*_dicts(delta, name), rest]
-            else:
-                delta[name] = (delta.get(name) or "") + "\ufffd"
+            elif delta.get(name) is None:
+                delta[name] = "\ufffd"
 
 
 def _whole(value: Any) -> int | None:

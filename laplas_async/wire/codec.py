@@ -213,10 +213,18 @@ def _object(value: Any, _: Any = None) -> dict[str, Any]:
 _Structure = Callable[[Any, Any], Any]
 
 # Without these there is no answer; any other field that does not fit is kept in ``extra``.
-_VITAL = frozenset(
-    {"choices", "delta", "message", "content", "refusal", "tool_calls", "function", "arguments"}
-    | {"finish_reason", "index"}
-)
+_VITAL: dict[type, tuple[str, ...]] = {
+    ChatCompletion: ("choices",),
+    Choice: ("index", "message", "finish_reason"),
+    Message: ("content", "refusal", "tool_calls"),
+    ToolCall: ("function",),
+    FunctionCall: ("name", "arguments"),
+    ChatCompletionChunk: ("choices",),
+    ChunkChoice: ("index", "delta", "finish_reason"),
+    Delta: ("content", "refusal", "tool_calls"),
+    ToolCallDelta: ("index", "function"),
+    FunctionCallDelta: ("name", "arguments"),
+}
 _HOOKS: dict[tuple[type, str], _Structure] = {
     (Message, "content"): _content,
     (Delta, "content"): _delta_text,
@@ -250,6 +258,7 @@ def _reader(cls: type, converter: Converter) -> _Structure:
     """The function that reads one class: cattrs' own; null, unknown and odd fields are ours."""
     names = [a.name for a in attrs.fields(cls) if a.name not in _LOCAL]
     known = frozenset(names)
+    vital = _VITAL.get(cls, ())
     hooks: dict[str, Any] = _without_local(cls) | {
         name: override(struct_hook=_HOOKS[cls, name]) for name in names if (cls, name) in _HOOKS
     }
@@ -278,7 +287,7 @@ def _reader(cls: type, converter: Converter) -> _Structure:
                 try:
                     read({name: there[name]}, cls)
                 except (DecodeError, TypeError):
-                    if name in _VITAL:
+                    if name in vital:
                         raise DecodeError(f"{cls.__name__}.{name}: {error}") from None
                     kept[name] = there.pop(name)
         result = read(there, cls)

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import time
 from email.utils import formatdate
 from typing import Any
 
@@ -126,11 +125,9 @@ def test_words_are_bounded() -> None:
 @pytest.mark.parametrize(
     "page", ["<script " * 2500, "<" * 20_000, "<style " * 3000 + "</script>", "<a " * 7000]
 )
-def test_a_hostile_page_costs_little(page: str) -> None:
-    # The event loop waits for it: a time quadratic in the tags left open is 0.3 s for 20 kB.
-    started = time.process_time()
-    read_failure("<html>" + page)
-    assert time.process_time() - started < 0.1
+def test_only_the_beginning_of_a_hostile_page_is_looked_at(page: str) -> None:
+    # The event loop waits for it, and tags left open cost a time quadratic in what is looked at.
+    assert "the end" not in (read_failure(f"<html>{page}the end").message or "")
 
 
 @pytest.mark.parametrize(
