@@ -37,7 +37,7 @@ class ChatStream:
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
-        self._dropped: weakref.finalize[..., ChatStream] | None = None
+        self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
         self._reading = False
@@ -57,19 +57,18 @@ class ChatStream:
             raise ConfigError("this stream was started already; call stream() for another")
         try:
             async with asyncio.timeout(None) as self._opening:  # aclose() ends it through this
-                self._answer, self._permit, self._attempts = await begin()
-        except TimeoutError as error:
-            if isinstance(error, LaplasError):
-                raise
-            raise StreamTruncatedError("the stream was closed before it began") from None
-        finally:
-            if self._answer is None:
-                self._closed = True
-                self._on_end(self)
-        self._dropped = weakref.finalize(
-            self, _let_go, asyncio.get_running_loop(), self._answer, self._permit
-        )
-        self._dropped.atexit = False
+                answer, permit, self._attempts = await begin()
+        except BaseException as error:
+            self._closed = True
+            self._on_end(self)
+            if isinstance(error, TimeoutError) and not isinstance(error, LaplasError):
+                raise StreamTruncatedError("the stream was closed before it began") from None
+            raise
+        self._answer, self._permit = answer, permit
+        loop = asyncio.get_running_loop()
+        dropped = weakref.finalize(self, _let_go, loop, answer, permit)
+        dropped.atexit = False
+        self._forget_drop = dropped.detach
 
     async def __aenter__(self) -> Self:
         """Send the request, unless that is done; leaving the block closes the connection."""
@@ -175,8 +174,7 @@ class ChatStream:
         permit, self._permit = self._permit, None
         if permit is not None:
             self._closed = True
-            if self._dropped is not None:
-                self._dropped.detach()
+            self._forget_drop()
             permit.answer()
             self._on_end(self)
 
