@@ -266,6 +266,8 @@ class StreamedAnswer:
     def _what_is_missing(self) -> str:
         if self._done:
             return "[DONE] came, but no answer before it"
+        if self.accumulator.finished():
+            return f"the stream ended without [DONE] and not all {self._choices} choices"
         if self.accumulator.started:
             return "the stream ended with neither finish_reason nor [DONE]"
         return f"a stream with no chunk at all (status {self.response.status})"

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from laplas_async.answer import StreamedAnswer
-from laplas_async.errors import ConfigError, LaplasError, StreamTruncatedError
+from laplas_async.errors import ConfigError, LaplasError, StreamError, StreamTruncatedError
 from laplas_async.pacing.gate import Permit
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
 
@@ -108,6 +108,8 @@ class ChatStream:
             chunk = await answer.next()
         except LaplasError as error:
             error.attempts = self._attempts
+            if isinstance(error, StreamError):
+                error.partial.attempts = self._attempts
             self._release()
             raise
         except asyncio.CancelledError:

@@ -34,6 +34,7 @@ from laplas_async.wire.failures import api_error, request_id
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
+_SHORTEST_SECRET = 8
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110, 5.5
 # A peer that is gone without a word (a NAT that forgot the connection) is noticed after about
@@ -93,11 +94,12 @@ class Response:
 
     def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
         self._response = response
-        self._secret = secret
+        # A word is no key: taking it out would garble what the service says.
+        self._secret = secret if len(secret) >= _SHORTEST_SECRET else ""
         self._reason: LaplasError | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.request_id: str | None = without(request_id(response.headers), secret)
+        self.request_id: str | None = without(request_id(response.headers), self._secret)
 
     async def read(self) -> bytes:
         """The next bytes, as soon as there are any; b"" at the clean end.
@@ -343,7 +345,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _environment_proxy(url: yarl.URL) -> str | None:
-    if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -376,6 +378,8 @@ def _mapped(error: BaseException, id_: str | None) -> LaplasError:
     """The one place where aiohttp's errors become ours."""
     words = " ".join(str(error).split()) or type(error).__name__
     match error:
+        case aiohttp.ClientPayloadError():
+            return ConnectionFailedError("the connection broke inside the answer", request_id=id_)
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return RequestTimeoutError(f"could not connect in time: {words}", phase="connect")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():

@@ -13,8 +13,6 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-import aiohttp
-
 from laplas_async import ChatCompletion, LaplasClient, LaplasError, StreamTruncatedError
 from laplas_async.cli.terminal import Output, complain, describe, make_runner
 from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
@@ -42,12 +40,9 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _show(output: Output, view: "_View") -> bool:
-    # A session of our own knows no proxies: an HTTP_PROXY of the machine's would be asked for
-    # 127.0.0.1 too, and the demo promises that nothing leaves this machine.
     async with (
         Simulator(pace=_PACE, limit=_LIMIT) as simulator,
-        aiohttp.ClientSession() as session,
-        LaplasClient("demo-key", simulator.base_url, session=session) as client,
+        LaplasClient("demo-key", simulator.base_url) as client,
     ):
         output.write(
             f"A simulator of the API runs at {simulator.base_url}; its words are made up, its "

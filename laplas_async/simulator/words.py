@@ -54,7 +54,7 @@ def sentence(dice: Dice) -> str:
         second = f"the {one_of(_THINGS)} is {one_of(_ADJECTIVES)}"
         return f"{clause[0].upper()}{clause[1:]}, {one_of(_LINKS)} {second}."
     if form == 2:
-        return f"There is a {one_of(_ADJECTIVES)} {one_of(_PLACES)} here, and {clause}."
+        return f"Here is the {one_of(_ADJECTIVES)} {one_of(_PLACES)}, and {clause}."
     return f"{clause[0].upper()}{clause[1:]} {one_of(_TIMES)}."
 
 

@@ -121,6 +121,13 @@ class _Call:
     extra: _Fields = field(factory=_Fields)
     function_extra: _Fields = field(factory=_Fields)
 
+    def add(self, name: Any, arguments: Any) -> None:
+        # The name comes whole, in pieces, or whole again with every piece of the arguments.
+        if isinstance(name, str) and name != self.name:
+            self.name += name
+        if isinstance(arguments, str) and arguments:
+            self.arguments.append(arguments)
+
     def value(self) -> ToolCall:
         return ToolCall(
             id=self.id,
@@ -145,6 +152,7 @@ class _Choice:
     logprobs_extra: _Fields = field(factory=_Fields)
     extra: dict[str, Any] = field(factory=dict)
     message_extra: _Fields = field(factory=_Fields)
+    old_call: _Call | None = None
 
     def add(self, piece: ChunkChoice) -> None:
         delta = piece.delta
@@ -160,13 +168,23 @@ class _Choice:
             for call in delta.tool_calls:
                 self._add_call(call)
         if delta.extra:
-            self.message_extra.add(delta.extra)
+            self._add_extra(delta.extra)
         if piece.finish_reason is not None:
             self.finish_reason = piece.finish_reason
         if piece.logprobs is not None:
             self._add_logprobs(piece.logprobs)
         if piece.extra:
             self.extra.update(piece.extra)
+
+    def _add_extra(self, extra: dict[str, Any]) -> None:
+        # What tool calls were called once; some servers tell both.
+        old = extra.get("function_call")
+        if type(old) is dict:
+            if self.old_call is None:
+                self.old_call = _Call()
+            self.old_call.add(old.get("name"), old.get("arguments"))
+            extra = {name: value for name, value in extra.items() if name != "function_call"}
+        self.message_extra.add(extra)
 
     def _add_call(self, delta: ToolCallDelta) -> None:
         call = self._find_call(delta)
@@ -183,11 +201,7 @@ class _Choice:
             call.extra.add(delta.extra)
         function = delta.function
         if function is not None:
-            # The name comes whole, in pieces, or whole again with every piece of the arguments.
-            if function.name and function.name != call.name:
-                call.name += function.name
-            if function.arguments:
-                call.arguments.append(function.arguments)
+            call.add(function.name, function.arguments)
             if function.extra:
                 call.function_extra.add(function.extra)
 
@@ -218,6 +232,10 @@ class _Choice:
         # A stream opens with content "" also when only tool calls or a refusal follow.
         has_text = bool(text) or (self.has_text and not self.calls and not self.refusal)
         lp = self.logprobs
+        extra = self.message_extra.value()
+        if self.old_call is not None:
+            arguments = "".join(self.old_call.arguments)
+            extra["function_call"] = {"name": self.old_call.name, "arguments": arguments}
         return Choice(
             index=index,
             message=Message(
@@ -225,7 +243,7 @@ class _Choice:
                 content=text if has_text else None,
                 tool_calls=[call.value() for call in self.calls] or None,
                 refusal="".join(self.refusal) or None,
-                extra=self.message_extra.value(),
+                extra=extra,
             ),
             finish_reason=self.finish_reason,
             logprobs=lp

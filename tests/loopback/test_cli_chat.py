@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from time import monotonic
+from typing import Self
 
 import pytest
 
@@ -323,7 +323,7 @@ def test_a_full_disk_is_one_line(service: Simulator) -> None:
 
 
 class Conversation:
-    """A process whose input, output and errors are one pseudo-terminal."""
+    """A process whose input, output and errors are one pseudo-terminal; killed if it lives on."""
 
     def __init__(self, *arguments: str) -> None:
         self._master, slave = os.openpty()
@@ -336,14 +336,19 @@ class Conversation:
         )
         os.close(slave)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        os.close(self._master)
+
     def read_until(self, mark: str) -> str:
         """What was written up to and with the mark."""
         told = b""
-        until = monotonic() + PATIENCE
         while not told.endswith(mark.encode()):
-            ready, _, _ = select.select([self._master], [], [], max(0.0, until - monotonic()))
-            assert ready, told
-            data = os.read(self._master, 1)
+            data = self._read()
             assert data, told
             told += data
         return told.decode()
@@ -351,25 +356,43 @@ class Conversation:
     def say(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def close(self) -> int:
+    def interrupt(self) -> int:
+        """As a person does, until it heeds: the exit code.
+
+        A signal that comes after readline wrote its prompt and before it waits is seen by
+        CPython at the next key only (Modules/readline.c): then it takes a second one.
+        """
+        for _ in range(int(PATIENCE)):
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1.0)
+        raise AssertionError("it did not end")
+
+    def end(self) -> int:
         """The exit code, once all that was written has been read."""
-        with contextlib.suppress(OSError):  # Linux's word for the end
-            while os.read(self._master, 4096):
-                pass
-        os.close(self._master)
+        while self._read():
+            pass
         return self.process.wait(PATIENCE)
+
+    def _read(self) -> bytes:
+        ready, _, _ = select.select([self._master], [], [], PATIENCE)
+        assert ready, "it neither wrote nor ended"
+        try:
+            return os.read(self._master, 1)
+        except OSError:  # Linux's word for the end
+            return b""
 
 
 @posix
 def test_a_conversation_remembers(service: Simulator) -> None:
     service.script(None, None, Fault.cut(after=2), Fault.status(500, retry_after=0), None)
-    talk = Conversation("--system", "Be brief.", "--max-tokens", "8")
-    talk.read_until("> ")
-    for question in ("one", "two", "broken", "four"):
-        talk.say(f"{question}\n")
+    with Conversation("--system", "Be brief.", "--max-tokens", "8") as talk:
         talk.read_until("> ")
-    talk.say("\n")
-    assert talk.close() == 0
+        for question in ("one", "two", "broken", "four"):
+            talk.say(f"{question}\n")
+            talk.read_until("> ")
+        talk.say("\n")
+        assert talk.end() == 0
     first, second, _, _, last = (seen.body["messages"] for seen in service.requests)
     assert [message["role"] for message in first] == ["system", "user"]
     roles = ["system", "user", "assistant", "user", "assistant", "user"]
@@ -382,34 +405,33 @@ def test_a_conversation_remembers(service: Simulator) -> None:
 
 @posix
 def test_a_conversation_ends_at_ctrl_d(service: Simulator) -> None:
-    talk = Conversation()
-    talk.read_until("> ")
-    talk.say("\x04")
-    assert talk.close() == 0
+    with Conversation() as talk:
+        talk.read_until("> ")
+        talk.say("\x04")
+        assert talk.end() == 0
     assert service.counts.requests == 0
 
 
 @posix
 def test_a_conversation_ends_at_what_the_next_question_would_meet_too(service: Simulator) -> None:
     service.script(Fault.status(401))
-    talk = Conversation()
-    talk.read_until("> ")
-    talk.say("hi\n")
-    talk.read_until("laplas: 401: ")
-    assert talk.close() == 1
+    with Conversation() as talk:
+        talk.read_until("> ")
+        talk.say("hi\n")
+        talk.read_until("laplas: 401: ")
+        assert talk.end() == 1
 
 
 @posix
 def test_ctrl_c_at_the_prompt_ends_a_conversation(service: Simulator) -> None:
-    talk = Conversation()
-    talk.read_until("> ")
-    talk.process.send_signal(signal.SIGINT)
-    assert talk.close() == 130
+    with Conversation() as talk:
+        talk.read_until("> ")
+        assert talk.interrupt() == 130
 
 
 @posix
 def test_a_retry_is_told_on_a_terminal(service: Simulator) -> None:
     service.script(Fault.status(503, retry_after=0), None)
-    talk = Conversation("hi")
-    talk.read_until("laplas: try 1 failed (503: ")
-    assert talk.close() == 0
+    with Conversation("hi") as talk:
+        talk.read_until("laplas: try 1 failed (503: ")
+        assert talk.end() == 0

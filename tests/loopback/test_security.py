@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yarl
 from aiohttp import web
 
 from laplas_async import (
@@ -47,13 +48,13 @@ def everything_of(error: BaseException) -> str:
 
 
 ECHOES = {
-    "an error body": Fault.status(401, body={"message": "Incorrect API key: {key}"}),
-    "an error page": Fault.status(502, body="<html>Bearer {key}</html>"),
-    "an error event": Fault.error_event(after=1, body={"error": {"message": "{key}"}}),
-    "an event that is no JSON": Fault.garbage(after=1, data=b"data: {key}\n\n"),
-    "a page in place of a stream": Fault.raw(data=b"<html>{key}</html>"),
-    "JSON of another kind": Fault.raw(data=b'{"authorization": "Bearer {key}"}'),
-    "an error in a success": Fault.raw(data=b'{"error": "bad key {key}"}'),
+    "an error body": Fault.status(401, body={"message": "Incorrect API key: {key-of-nobody}"}),
+    "an error page": Fault.status(502, body="<html>Bearer {key-of-nobody}</html>"),
+    "an error event": Fault.error_event(after=1, body={"error": {"message": "{key-of-nobody}"}}),
+    "an event that is no JSON": Fault.garbage(after=1, data=b"data: {key-of-nobody}\n\n"),
+    "a page in place of a stream": Fault.raw(data=b"<html>{key-of-nobody}</html>"),
+    "JSON of another kind": Fault.raw(data=b'{"authorization": "Bearer {key-of-nobody}"}'),
+    "an error in a success": Fault.raw(data=b'{"error": "bad key {key-of-nobody}"}'),
     "a cut": Fault.cut(after=1),
     "nobody": Fault.drop(),
 }
@@ -65,7 +66,7 @@ async def test_the_key_is_in_no_error(
     name: str, caplog: pytest.LogCaptureFixture, *, streamed: bool
 ) -> None:
     # The server echoes it: braces are not in the alphabet of keys, so this stands for itself.
-    key = "{key}"
+    key = "{key-of-nobody}"
     caplog.set_level(logging.DEBUG)
     async with (
         Simulator(api_key=key) as simulator,
@@ -179,7 +180,7 @@ async def test_a_certificate_that_is_not_trusted_is_told_once(
 
 
 async def test_proxies_of_the_environment_are_honoured(
-    key: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -191,21 +192,32 @@ async def test_proxies_of_the_environment_are_honoured(
     async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("http_proxy", f"127.0.0.1:{port}")
-        async with LaplasClient(key, simulator.base_url, retry=ONCE) as client:
-            with pytest.raises(LaplasError):
-                await client.complete("Hello")
-        assert asked
-        assert asked[0].startswith(b"POST http://127.0.0.1:")
-
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        async with LaplasClient(key, simulator.base_url) as client:
-            assert (await client.complete("Hello")).text
+        with pytest.warns(UserWarning, match="https"):
+            client = LaplasClient(key, "http://service.invalid/v1", retry=ONCE)
+        async with client:
+            await failing(client, streamed=False)
+    assert asked == [b"POST http://service.invalid/v1/chat/completions HTTP/1.1\r\n"]
 
 
-def test_which_proxy() -> None:
-    import yarl
-
-    assert _environment_proxy(yarl.URL("https://x/v1")) is None
+@pytest.mark.parametrize(
+    ("variables", "url", "proxy"),
+    [
+        ({}, "https://x/v1", None),
+        ({"https_proxy": "http://p:1"}, "https://x/v1", "http://p:1"),
+        ({"https_proxy": "p:1"}, "https://x/v1", "http://p:1"),
+        ({"all_proxy": "http://p:1"}, "https://x/v1", "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "x"}, "https://x/v1", None),
+        ({"all_proxy": "http://p:1"}, "http://localhost:1/v1", None),
+        ({"all_proxy": "http://p:1"}, "http://127.0.0.1:1/v1", None),
+        ({"all_proxy": "socks5://p:1"}, "https://x/v1", None),
+    ],
+)
+def test_which_proxy(
+    variables: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert _environment_proxy(yarl.URL(url)) == proxy
 
 
 def test_sockets_are_kept_alive() -> None:
