@@ -19,8 +19,7 @@ from typing import Any
 from attrs import field, frozen
 
 import laplas_async
-from laplas_async import Gate, LaplasClient, LaplasError, RetryPolicy, Timeouts
-from laplas_async.pacing.limit import Limiter
+from laplas_async import LaplasClient, LaplasError, RetryPolicy, Timeouts
 from laplas_async.simulator import Fault, Simulator
 from laplas_async.wire.sse import MAX_EVENT_BYTES
 
@@ -328,9 +327,8 @@ def is_right(words: str) -> bool:
 
 
 async def run_all(simulator: Simulator) -> None:
-    gate = Gate(limiter=Limiter(jitter=lambda _low, _high: 0.0))
     retry = RetryPolicy(jitter=lambda _delay: 0.0)
-    async with LaplasClient(KEY, simulator.base_url, gate=gate, retry=retry) as ours:
+    async with LaplasClient(KEY, simulator.base_url, retry=retry) as ours:
         simulated = (await ours.complete(PROMPT)).text
         readers: dict[str, tuple[Reader, type[Exception]]] = {
             f"laplas_async {laplas_async.__version__}": (our_reader(ours), LaplasError)

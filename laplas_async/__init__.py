@@ -25,7 +25,9 @@ from laplas_async.errors import (
     StreamTruncatedError,
     TransportError,
 )
-from laplas_async.pacing.gate import Gate
+from laplas_async.events import Event
+from laplas_async.fanout import Outcome, OutcomeStream
+from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limit import Limits
 from laplas_async.pacing.retry import RetryPolicy
 from laplas_async.stream import ChatStream
@@ -77,6 +79,7 @@ __all__ = [
     "ConnectionFailedError",
     "Cost",
     "Delta",
+    "Event",
     "FunctionCall",
     "FunctionCallDelta",
     "FunctionDefinition",
@@ -91,6 +94,9 @@ __all__ = [
     "Message",
     "NotFoundError",
     "OutOfCreditsError",
+    "Outcome",
+    "OutcomeStream",
+    "Pace",
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",

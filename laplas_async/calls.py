@@ -18,7 +18,10 @@ from laplas_async.errors import (
     LaplasError,
     RequestTimeoutError,
     StreamAPIError,
+    StreamTruncatedError,
+    TransportError,
 )
+from laplas_async.events import Event, Listener
 from laplas_async.pacing.gate import Gate, Permit
 from laplas_async.pacing.retry import RetryPolicy, is_quota_error
 from laplas_async.types import Attempt
@@ -50,21 +53,28 @@ async def run(
     gate: Gate,
     policy: RetryPolicy,
     *,
+    tokens: int = 0,
+    listener: Listener | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Done[T]:
     """Try until it succeeds, or the policy says that it will not.
 
-    Raises the last try's error, with the record of all in ``attempts``. The permit of a try that
-    failed or was cancelled is back when this returns; that of the one that succeeded is the
-    caller's to give back.
+    ``tokens`` are reserved at the gate for each try. Raises the last try's error, with the record
+    of all in ``attempts``. The permit of a try that failed or was cancelled is back when this
+    returns; that of the one that succeeded is the caller's to give back.
     """
     attempts: list[Attempt] = []
     delays = policy.delays()
+    rejections = 0
     turn: int | None = None
     first: float | None = None
     ready = gate.clock()
     while True:
-        permit = await gate.acquire(turn)
+        try:
+            permit = await gate.acquire(turn, tokens=tokens)
+        except LaplasError as error:  # no turn came in time
+            error.attempts = tuple(attempts)
+            raise
         turn = permit.turn
         first = permit.started if first is None else first
         this = Try(permit)
@@ -73,31 +83,47 @@ async def run(
             result = await operation(this)
         except LaplasError as error:
             ready = gate.clock()
-            _give_back(permit, error)
+            rejected = _give_back(permit, error)
             attempts.append(_attempt(this, started, waited, error))
             error.attempts = tuple(attempts)
-            delay = policy.delay(error, next(delays), tries=len(attempts), elapsed=ready - first)
+            if listener is not None:
+                listener(Event("rejected" if rejected else "attempt", gate.pace, attempts[-1]))
+            elapsed = ready - first
+            if rejected and gate.limiter.limits.adaptive:
+                # When to try again is the gate's to say; it is no failure of the request's.
+                rejections += 1
+                delay = policy.delay_after_rejection(error, rejections=rejections, elapsed=elapsed)
+            else:
+                tries = len(attempts) - rejections
+                delay = policy.delay(error, next(delays), tries=tries, elapsed=elapsed)
             if delay is None:
                 raise
             log.debug("try %d failed (%s); again in %.2f s", len(attempts), error, delay)
+            if listener is not None:
+                listener(Event("retry", gate.pace, delay=delay))
         except BaseException:
             permit.release()
             raise
         else:
             attempts.append(_attempt(this, started, waited, None))
+            if listener is not None:
+                listener(Event("attempt", gate.pace, attempts[-1]))
             return Done(result, permit, tuple(attempts))
-        await sleep(delay)
+        if delay > 0:
+            await sleep(delay)
 
 
-def _give_back(permit: Permit, error: LaplasError) -> None:
-    if (
-        isinstance(error, APIError | StreamAPIError)
-        and error.status == 429
-        and not is_quota_error(error)
-    ):
-        permit.reject(error.retry_after)
+def _give_back(permit: Permit, error: LaplasError) -> bool:
+    """Tell the gate how it ended; whether it was rejected for a limit."""
+    status = error.status if isinstance(error, APIError | StreamAPIError) else None
+    if status == 429 and not is_quota_error(error):
+        permit.reject(getattr(error, "retry_after", None))
+        return True
+    if (status or 0) >= 500 or isinstance(error, TransportError | StreamTruncatedError):
+        permit.fail()
     else:
         permit.release()
+    return False
 
 
 def _attempt(this: Try, started: float, waited: float, error: LaplasError | None) -> Attempt:

@@ -27,7 +27,9 @@ from laplas_async.errors import (
     LaplasError,
     RequestTimeoutError,
 )
-from laplas_async.pacing.gate import Gate, Permit
+from laplas_async.events import Listener
+from laplas_async.fanout import Fan, OutcomeStream, Requests
+from laplas_async.pacing.gate import Gate, Pace, Permit
 from laplas_async.pacing.limit import Limits
 from laplas_async.pacing.retry import RetryPolicy
 from laplas_async.stream import ChatStream
@@ -38,12 +40,16 @@ from laplas_async.types import (
     ChatCompletion,
     MessageLike,
     RequestParameters,
+    Usage,
 )
 from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.request import encode_request
 
 T = TypeVar("T")
+_LOOK_AHEAD = 2  # requests of a map that wait at the gate
+_DEFAULT_MAX_TOKENS = 512  # the service's own, WIRE.md
+_BYTES_A_TOKEN = 4
 DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
@@ -54,6 +60,7 @@ class LaplasClient:
     service's own). ``model`` is that of calls which name none. ``session``: a caller's own aiohttp
     session, used and never closed. ``ssl_context`` or ``ca_file``: whom to trust, without a
     session. ``headers`` go with each request. ``gate``: one shared with other clients.
+    ``on_event`` is called with an ``Event`` for each try, rejection and retry.
 
     Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
     to the event loop of its first call. Raises ``ConfigError`` for what cannot be right.
@@ -69,6 +76,7 @@ class LaplasClient:
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         gate: Gate | None = None,
+        on_event: Listener | None = None,
         headers: Mapping[str, str] | None = None,
         session: aiohttp.ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -92,10 +100,13 @@ class LaplasClient:
         self.timeouts = _checked(timeouts, Timeouts, "timeouts")
         self.retry = _checked(retry, RetryPolicy, "retry")
         self.gate = gate if gate is not None else Gate(_checked(limits, Limits, "limits"))
+        self.on_event = on_event
         self.chat = Chat(Completions(self.complete, self.stream))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: set[asyncio.Timeout] = set()
         self._streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
+        self._fans: set[Fan] = set()
+        self._mean_tokens = 0.0  # of an answer, as learnt; 0: none was told yet
         self._closed = False
         self._idle = asyncio.Event()  # closed, and nothing runs any more
 
@@ -125,6 +136,7 @@ class LaplasClient:
         """
         self._check_open()
         body = self._encode(messages, model, parameters, extra_body, stream=False)
+        tokens = self._reserve(body, parameters)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
 
         async def ask(this: Try) -> ChatCompletion:
@@ -134,7 +146,9 @@ class LaplasClient:
             async with asyncio.timeout(None) as scope:  # no bound: aclose() ends it through this
                 self._calls.add(scope)
                 try:
-                    done = await run(ask, self.gate, self.retry)
+                    done = await run(
+                        ask, self.gate, self.retry, tokens=tokens, listener=self.on_event
+                    )
                 finally:
                     self._calls.discard(scope)
                     self._tell_if_idle()
@@ -142,7 +156,9 @@ class LaplasClient:
             if isinstance(error, LaplasError):
                 raise
             raise ConnectionFailedError("the client was closed during the call") from None
-        done.permit.answer()
+        usage = done.result.usage
+        done.permit.answer(None if usage is None else usage.total_tokens)
+        self._remember(usage)
         done.result.attempts = done.attempts
         return done.result
 
@@ -165,6 +181,7 @@ class LaplasClient:
         self._check_open()
         parameters.setdefault("stream_options", {"include_usage": True})
         body = self._encode(messages, model, parameters, extra_body, stream=True)
+        tokens = self._reserve(body, parameters)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
         choices = parameters.get("n") or 1
 
@@ -174,7 +191,7 @@ class LaplasClient:
         async def begin() -> tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]:
             self._check_open()
             self._streams.add(stream)  # weakly: one that is dropped is not kept alive by us
-            done = await run(ask, self.gate, self.retry)
+            done = await run(ask, self.gate, self.retry, tokens=tokens, listener=self.on_event)
             return done.result, done.permit, done.attempts
 
         def end(ended: ChatStream) -> None:
@@ -183,6 +200,40 @@ class LaplasClient:
 
         stream = ChatStream(begin, end)
         return stream
+
+    def map(
+        self, requests: Requests, *, ordered: bool = False, buffer: int = 1000
+    ) -> OutcomeStream:
+        """Ask many: ``async for outcome in client.map({"messages": q} for q in questions)``.
+
+        ``requests`` is any iterable or async iterable of keyword arguments of ``complete``, with a
+        ``key`` of the caller's own if wanted; it is read only as far as there is room to ask.
+        Outcomes come as they are answered, or, ``ordered``, as they were read; a request that
+        fails is an ``Outcome`` with its error, and raises nothing. ``buffer``: at most so many are
+        read and not yet taken, so memory is bounded however slow the reader is.
+        """
+        self._check_open()
+
+        def end(ended: Fan) -> None:
+            self._fans.discard(ended)
+            self.gate.on_room.discard(ended.wake)
+
+        fan = Fan(
+            requests,
+            lambda fields: self.complete(**fields),
+            lambda: self.gate.waiting < _LOOK_AHEAD,
+            end,
+            ordered=ordered,
+            buffer=buffer,
+        )
+        self._fans.add(fan)
+        self.gate.on_room.add(fan.wake)
+        return OutcomeStream(fan)
+
+    @property
+    def pace(self) -> Pace:
+        """What is known of the service's limits, and how much is in flight and waiting."""
+        return self.gate.pace
 
     async def aclose(self, *, drain: float = 0.0) -> None:
         """Close for good: new calls are refused, running ones have ``drain`` seconds to end.
@@ -196,6 +247,8 @@ class LaplasClient:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain):
                     await self._idle.wait()
+        for fan in list(self._fans):
+            fan.cancel()
         for stream in list(self._streams):
             await stream.aclose()
         if self._calls and self._loop is not None:
@@ -299,6 +352,19 @@ class LaplasClient:
     ) -> bytes:
         model = self.model if model is None else model
         return encode_request(model, messages, parameters, stream=stream, extra_body=extra_body)
+
+    def _reserve(self, body: bytes, parameters: Mapping[str, Any]) -> int:
+        """About how many tokens a request will use; 0 where no one counts them."""
+        if self.gate.limiter.limits.tokens_per_minute is None:
+            return 0
+        most = parameters.get("max_tokens") or _DEFAULT_MAX_TOKENS
+        answer = min(most, 1.5 * self._mean_tokens) if self._mean_tokens else most
+        return int(len(body) / _BYTES_A_TOKEN + answer * (parameters.get("n") or 1))
+
+    def _remember(self, usage: Usage | None) -> None:
+        if usage is not None and usage.completion_tokens:
+            mean = self._mean_tokens or usage.completion_tokens
+            self._mean_tokens = 0.9 * mean + 0.1 * usage.completion_tokens
 
     def _timeouts(self, timeouts: Timeouts | float | None) -> Timeouts:
         if timeouts is None:

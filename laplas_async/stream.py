@@ -177,7 +177,8 @@ class ChatStream:
         if permit is not None:
             self._closed = True
             self._forget_drop()
-            permit.answer()
+            completion = None if self._answer is None else self._answer.accumulator.usage
+            permit.answer(None if completion is None else completion.total_tokens)
             self._on_end(self)
 
 

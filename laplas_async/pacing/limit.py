@@ -1,19 +1,45 @@
 """What answers and rejections teach about a service's hidden limit; pure arithmetic over ``now``.
 
-It refuses to wait and to know who waits: ``gate`` asks it ``delay(now)`` and tells it what became
-of each request.
+It refuses to wait and to know who waits: ``gate`` asks ``delay(now)``, and tells it what became of
+each request.
+
+How it finds a limit that nobody tells:
+
+- It begins with 20 requests a millisecond apart, and doubles what it has sent each 0.1 s, until
+  the first rejection. Rejections come back at once, long before answers do.
+- A rejection at a level (requests in flight, itself included) that was *not* accepted lately is
+  taken for a limit on the number at once: ``window`` becomes one less.
+- A rejection at a level that *was* accepted lately must be one on the rate. A token bucket is
+  empty at each rejection; so if A were accepted in the dt seconds between two of them, the rate is
+  between (A-1)/dt and (A+1)/dt. The estimate is pulled into these bounds, and they close.
+- Just above what it knows it goes on feeling for more, slowly while a rejection is due and fast
+  when none came for long; each estimate apart, and only while it is what holds requests back.
 """
 
 import math
-import random
 from collections import deque
-from collections.abc import Callable
 
 from attrs import define, field, frozen
 
 from laplas_async.errors import ConfigError
 
-_WINDOW = 60.0  # the told limits are per minute
+_TOLD_WINDOW = 60.0  # the told limits are per minute
+
+_FIRST = 20  # requests of the first train
+_TRAIN_GAP = 0.001
+_DOUBLING = 0.1
+_CAREFUL = 40
+_RECENT = 16
+_FIRST_PROBE = 8
+_PROBE = 80  # accepted requests between two probes of the number at once
+_CREEP = 0.02
+_LONGEST_SPAN = 50.0
+_SETTLE = 0.25  # seconds after which a request that was not rejected counts as accepted
+_CATCH_UP = 0.02  # seconds of the schedule that may be made up for when the timer was late
+_SEARCH_SPAN = 8.0
+_LOST = 10  # failures in a row, without an answer, that mean the service is down
+_MAX_PAUSE = 30.0
+_SLOWEST = 1 / 30  # requests a second
 
 
 @frozen
@@ -21,94 +47,322 @@ class Limits:
     """What is known of the service's limits; None where nothing is.
 
     ``concurrency``: requests in flight at once; a stream counts until it ends.
-    ``requests_per_minute`` is kept in any window of 60 s. ``adaptive``: learn from rejections,
-    below what is told; with False a rejection only delays the request that met it.
+    ``requests_per_minute`` and ``tokens_per_minute`` are kept in any window of 60 s. ``adaptive``:
+    learn from rejections, below what is told; with False a rejection only delays the request that
+    met it. ``max_wait``: seconds a call waits for its turn before it fails; None: as long as it
+    takes.
     """
 
     concurrency: int | None = None
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     adaptive: bool = True
+    max_wait: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        for name in ("concurrency", "requests_per_minute"):
+        for name in ("concurrency", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigError(
                     f"Limits.{name}={value!r}: must be an integer, at least 1, or None"
                 )
+        wait = self.max_wait
+        if wait is not None and not (type(wait) in (int, float) and wait >= 0):
+            raise ConfigError(f"Limits.max_wait={wait!r}: must be seconds, at least 0, or None")
 
 
-@define
+@define(eq=False)
+class Ticket:
+    """One request that was let through: when, as the how-manieth in flight, reserving what."""
+
+    started: float
+    level: int
+    tokens: int = 0
+    settled: bool = False  # known as accepted or rejected
+    rejected: bool = False
+
+
+@define(eq=False)
 class Limiter:
-    """How many may be in flight, and from when.
-
-    It starts with ``window`` requests at once and adds one for each answer. A rejection of a
-    request that was sent after the last cut halves the window and closes the gate for a pause
-    that doubles with each cut until something is answered again; it reopens with one request,
-    then more with each answer, never as a herd.
-    """
+    """How many may be in flight, and from when. ``ceiling``: never more at once than this."""
 
     limits: Limits = field(factory=Limits)
     ceiling: int = 1000
-    window: float = 20.0
-    jitter: Callable[[float, float], float] = random.uniform
     in_flight: int = 0
     rejected: int = 0
-    _open_at: float = 0.0
-    _cut_at: float = -math.inf
-    _cuts: int = 0
-    _threshold: float = math.inf
-    _sent: deque[float] = field(factory=deque)
+    window: float = math.inf
+    rate: float = math.inf
+    _sent: int = 0  # of the first ramp
+    _ramping: bool = True
+    _next_at: float = -math.inf
+    _closed_until: float = -math.inf
+    _decided_at: float = -math.inf  # what was sent before has taught its lesson
+    _empty_at: float | None = None  # the last rejection: the bucket was empty then
+    _accepted: int = 0  # sent since, less the rejected
+    _base: float = math.inf  # the rate before feeling for more
+    _over_rate: int = 0  # accepted since the last rejection for the rate, while it held us back
+    _over_window: int = 0
+    _probe_after: int = 8
+    _searching: bool = False
+    _proven: int = 0  # the highest level accepted since the last rejection
+    _young: deque[Ticket] = field(factory=deque)  # sent, and not yet known as accepted
+    _rate_held: bool = False
+    _window_held: bool = False
+    _held: int = 0  # of those accepted since the last rejection, how many waited for the rate
+    _recent: deque[float] = field(factory=lambda: deque(maxlen=_RECENT))
+    _last_was_number: bool = False
+    _settle_after: float = _SETTLE
+    _echo: float = 0.0  # seconds from sending to being rejected
+    _sum_accepted: float = 0.0
+    _sum_seconds: float = 0.0
+    _careful: int = 0
+    _failures: int = 0
+    _starts: deque[float] = field(factory=deque)
+    _tokens: deque[Ticket] = field(factory=deque)
+    _tokens_used: int = 0
 
-    def delay(self, now: float) -> float:
-        """Seconds until the next request may go; 0: now; infinite: when one in flight has ended."""
-        if self.in_flight >= self.concurrency:
-            return math.inf
-        delay = max(0.0, self._open_at - now)
-        rate = self.limits.requests_per_minute
-        if rate is not None and len(self._sent) >= rate:
-            delay = max(delay, self._sent[-rate] + _WINDOW - now)
-        return delay
+    # --- asked by the gate ----------------------------------------------------------------------
 
     @property
     def concurrency(self) -> int:
         """How many may be in flight now."""
-        learned = int(self.window) if self.limits.adaptive else self.ceiling
         told = self.limits.concurrency
-        return max(1, min(learned, self.ceiling if told is None else told))
+        most = self.ceiling if told is None else min(told, self.ceiling)
+        if not self.limits.adaptive:
+            return most
+        if self._failures >= _LOST:
+            return 1
+        return max(1, min(most, int(self.window) if self.window < math.inf else most))
 
-    def start(self, now: float) -> None:
+    def delay(self, now: float, tokens: int = 0) -> float:
+        """Seconds until the next may go; 0: now; infinite: when one in flight has ended."""
+        if self.in_flight >= self.concurrency:
+            self._window_held = True
+            return math.inf
+        at = self._closed_until
+        if self.limits.adaptive and self._next_at > at:
+            at = self._next_at
+            if at > now:
+                self._rate_held = True
+        return max(0.0, at - now, self._told_delay(now, tokens))
+
+    def _told_delay(self, now: float, tokens: int) -> float:
+        delay = 0.0
+        per_minute = self.limits.requests_per_minute
+        if per_minute is not None and len(self._starts) >= per_minute:
+            delay = self._starts[-per_minute] + _TOLD_WINDOW - now
+        budget = self.limits.tokens_per_minute
+        if budget is not None and tokens:
+            self._forget_tokens(now)
+            left = budget - self._tokens_used - tokens
+            for ticket in self._tokens:
+                if left >= 0:
+                    break
+                left += ticket.tokens
+                delay = max(delay, ticket.started + _TOLD_WINDOW - now)
+        return delay
+
+    # --- told by the gate -----------------------------------------------------------------------
+
+    def start(self, now: float, tokens: int = 0) -> Ticket:
         """One goes."""
         self.in_flight += 1
+        ticket = Ticket(now, self.in_flight, tokens)
         if self.limits.requests_per_minute is not None:
-            while self._sent and self._sent[0] <= now - _WINDOW:
-                self._sent.popleft()
-            self._sent.append(now)
+            while self._starts and self._starts[0] <= now - _TOLD_WINDOW:
+                self._starts.popleft()
+            self._starts.append(now)
+        if self.limits.tokens_per_minute is not None and tokens:
+            self._forget_tokens(now)
+            self._tokens.append(ticket)
+            self._tokens_used += tokens
+        if self.limits.adaptive:
+            self._learn_from_start(ticket, now)
+        return ticket
+
+    def settle(self, ticket: Ticket, tokens: int) -> None:
+        """It used so many tokens, in place of those reserved."""
+        if self._tokens and ticket.tokens and ticket.started >= self._tokens[0].started:
+            self._tokens_used += tokens - ticket.tokens
+            ticket.tokens = tokens
 
     def end(self) -> None:
-        """One is over, however it went."""
+        """One is over, in a way that teaches nothing: cancelled, refused for itself."""
         self.in_flight -= 1
 
-    def answered(self) -> None:
-        """One was answered: the service can take this much, and maybe more."""
-        self._cuts = 0
-        fast = self.window < self._threshold
-        self.window = min(self.ceiling, self.window + (1.0 if fast else 1.0 / self.window))
+    def answer(self, ticket: Ticket) -> None:
+        """It was answered, so it was accepted."""
+        self._failures = 0
+        self._prove(ticket)
+        self.end()
 
-    def reject(self, started: float, now: float, retry_after: float | None = None) -> None:
-        """One was rejected for the rate or the number at once.
+    def fail(self, now: float, pause: float = 0.5) -> None:
+        """The service failed (5xx, no connection). When it is down, only probes go, ever rarer."""
+        self.end()
+        self._failures += 1
+        if self._failures >= _LOST and self.limits.adaptive:
+            steps = min(self._failures - _LOST, 10)
+            self._closed_until = max(self._closed_until, now + min(_MAX_PAUSE, pause * 2**steps))
 
-        A burst of rejections is one lesson: those sent before the last cut teach nothing new.
-        """
+    def reject(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
+        """It was rejected for the rate or for the number at once."""
+        ticket.settled = ticket.rejected = True
+        self.end()
         self.rejected += 1
         if not self.limits.adaptive:
             return
-        if started > self._cut_at:
-            self._cut_at = now
-            self._cuts += 1
-            self._threshold = max(1.0, self.in_flight / 2)
-            self.window = max(1.0, self._threshold / 2)
-            pause = min(0.25 * 2**self._cuts, 15.0)
-            self._open_at = max(self._open_at, now + self.jitter(pause / 2, pause))
         if retry_after is not None:
-            self._open_at = max(self._open_at, now + retry_after)
+            self._closed_until = max(self._closed_until, now + retry_after)
+        if ticket.started <= self._decided_at:
+            # It was on its way already, and is part of the same lesson.
+            if self._last_was_number and ticket.level <= self.window:
+                self._take_as_number(ticket)
+                self._proven = ticket.level - 1
+            if self._empty_at is None or ticket.started > self._empty_at:
+                self._begin_epoch(ticket)
+            return
+        later = sum(1 for young in self._young if young.started >= ticket.started)
+        accepted = max(0, self._accepted - later)
+        self._settle_before(ticket)
+        self._echo = max(now - ticket.started, 0.7 * self._echo)
+        self._settle_after = min(1.0, max(0.01, 4 * self._echo))
+        if self._ramping:
+            self._ramping = False
+            self._careful = _CAREFUL
+        self._last_was_number = ticket.level > max(1, self._proven)
+        if self._last_was_number:
+            self._take_as_number(ticket)
+            self._proven = ticket.level - 1
+        else:
+            self._take_as_rate(ticket, now, accepted)
+            self._proven = 0
+            self._probe_after = _FIRST_PROBE
+        self._decided_at = now
+        self._begin_epoch(ticket)
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def _learn_from_start(self, ticket: Ticket, now: float) -> None:
+        self._settle_young(now)
+        self._young.append(ticket)
+        self._accepted += 1
+        if self._ramping:
+            self._sent += 1
+            gap = _TRAIN_GAP if self._sent < _FIRST else _DOUBLING / (self._sent * math.log(2))
+        else:
+            gap = 0.0 if math.isinf(self.rate) else 1.0 / self.rate
+            if self._careful:  # what kind of limit it is shows with the next: not all at once
+                self._careful -= 1
+                gap = max(gap, self._echo / 2)
+        # The schedule goes on from where it was, so that a late timer costs nothing.
+        late = now - self._next_at
+        self._next_at = (self._next_at if late < _CATCH_UP else now) + gap
+        self._recent.append(now)
+        if self._rate_held:
+            self._rate_held = False
+            self._held += 1
+            self._feel_for_rate()
+        if self._window_held or self.in_flight >= self.concurrency:
+            self._window_held = False
+            self._feel_for_number()
+
+    def _feel_for_rate(self) -> None:
+        if math.isinf(self._base):
+            return
+        self._over_rate += 1
+        if self._searching:
+            self.rate = self._base * 2 ** (self._over_rate / _SEARCH_SPAN)
+            return
+        # The less the estimate rests on, the sooner it is doubted.
+        n = self._over_rate / min(_LONGEST_SPAN, max(_SEARCH_SPAN, self._sum_accepted))
+        if n <= 2:
+            self.rate = self._base * (1 + _CREEP * n**2)
+        else:  # a rejection was due, and none came: the limit is higher
+            self.rate = self._base * (1 + _CREEP * 4) * 2 ** (n - 2)
+
+    def _feel_for_number(self) -> None:
+        if math.isinf(self.window):
+            return
+        self._over_window += 1
+        due = self._probe_after
+        # The first step costs a rejection if the limit is where it was; each of the next is for a
+        # limit that has moved up, and goes from what was accepted.
+        if self._over_window == due:
+            self.window += 1
+        elif self._over_window > due and self._proven >= int(self.window):
+            self.window += max(1.0, self.window / 16)
+
+    def _take_as_number(self, ticket: Ticket) -> None:
+        self.window = max(1.0, min(self.window, float(ticket.level - 1)))
+        if self._over_window:  # found again where it was thought to be: look less often
+            self._probe_after = min(_PROBE, 3 * self._probe_after)
+        self._over_window = 0
+
+    def _take_as_rate(self, ticket: Ticket, now: float, accepted: int) -> None:
+        if self._empty_at is None:  # the very first, of a single request at a time
+            accepted, seconds = 1, max(0.05, now - ticket.started)
+        else:
+            since = self._empty_at
+            if accepted > 2 * self._held and accepted > _RECENT and len(self._recent) == _RECENT:
+                # The rate did not hold us back for most of the time: the bucket may have run over.
+                # What was sent at the last tells more; it errs upwards, and the next is exact.
+                accepted, since = _RECENT - 1, max(since, self._recent[0])
+                self._sum_accepted = self._sum_seconds = 0.0
+                self._base = math.inf
+            seconds = max(1e-3, ticket.started - since)
+        low, high = max(0.0, accepted - 1) / seconds, (accepted + 1) / seconds
+        known = self._base if self._base < math.inf else high
+        if accepted < 1:
+            self._base = max(_SLOWEST, min(known, high) / 2)
+            self._searching = True
+            self._sum_accepted = self._sum_seconds = 0.0
+        else:
+            self._base = min(max(known, low), high)
+            self._searching = self._searching and accepted < 4
+            self._add_up(accepted, seconds)
+        self.rate = self._base
+        self._over_rate = 0
+        self._next_at = now + 1.0 / self.rate
+
+    def _add_up(self, accepted: int, seconds: float) -> None:
+        """From empty to empty, over several rejections: the more, the closer the mean is."""
+        sum_a, sum_s = self._sum_accepted, self._sum_seconds
+        if (sum_a and not (accepted - 1) / seconds <= (sum_a + 1) / sum_s) or (
+            sum_a and not (sum_a - 1) / sum_s <= (accepted + 1) / seconds
+        ):
+            sum_a = sum_s = 0.0  # they contradict: the limit has moved
+        if sum_a > 200:
+            sum_a, sum_s = sum_a / 2, sum_s / 2
+        self._sum_accepted, self._sum_seconds = sum_a + accepted, sum_s + seconds
+        if self._sum_accepted >= 4:
+            self._base = self._sum_accepted / self._sum_seconds
+
+    def _begin_epoch(self, rejected: Ticket) -> None:
+        """The bucket was empty when this one came: from here on is counted."""
+        self._empty_at = rejected.started
+        self._held = 0
+        self._accepted = sum(
+            1 for ticket in self._young if ticket.started > rejected.started and not ticket.rejected
+        )
+
+    def _settle_young(self, now: float) -> None:
+        """What was sent a while ago and was not rejected has been accepted."""
+        young = self._young
+        while young and (young[0].started <= now - self._settle_after or young[0].settled):
+            self._prove(young.popleft())
+
+    def _settle_before(self, rejected: Ticket) -> None:
+        """A rejection overtakes none: what was sent before it and was not rejected is accepted."""
+        young = self._young
+        while young and (young[0].started < rejected.started or young[0].settled):
+            self._prove(young.popleft())
+
+    def _prove(self, ticket: Ticket) -> None:
+        if not ticket.settled:
+            ticket.settled = True
+            if ticket.started > self._decided_at:
+                self._proven = max(self._proven, ticket.level)
+
+    def _forget_tokens(self, now: float) -> None:
+        while self._tokens and self._tokens[0].started <= now - _TOLD_WINDOW:
+            self._tokens_used -= self._tokens.popleft().tokens

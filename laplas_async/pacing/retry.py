@@ -40,10 +40,11 @@ def is_quota_error(error: LaplasError) -> bool:
 class RetryPolicy:
     """When a call is tried again. Nothing is, once content has come.
 
-    ``max_attempts``: tries in all, the first included; 1 never retries. ``max_elapsed``: no retry
-    begins later than this many seconds after the first try began. Delays grow from
-    ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by full jitter (between 0
-    and it). What the service asks for in ``Retry-After`` is waited at least; if that is longer
+    ``max_attempts``: tries in all, the first included; 1 never retries. A rejection for a limit is
+    the gate's affair, not a try: up to ``max_rejections`` of one request are borne.
+    ``max_elapsed``: no retry begins later than this many seconds after the first try began. Delays
+    grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by full jitter
+    (between 0 and it). What the service asks for in ``Retry-After`` is waited at least; if that is longer
     than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
     which errors count: it is given the error and answers True to try again. ``jitter`` is given
     a delay and answers the one to wait.
@@ -53,6 +54,7 @@ class RetryPolicy:
     """
 
     max_attempts: int = 8
+    max_rejections: int = 12
     max_elapsed: float = 300.0
     first_delay: float = 0.5
     max_delay: float = 30.0
@@ -61,8 +63,10 @@ class RetryPolicy:
     jitter: Callable[[float], float] = backoff.full_jitter
 
     def __attrs_post_init__(self) -> None:
-        if type(self.max_attempts) is not int or self.max_attempts < 1:
-            raise ConfigError(f"RetryPolicy.max_attempts={self.max_attempts!r}: must be at least 1")
+        for name, least in (("max_attempts", 1), ("max_rejections", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ConfigError(f"RetryPolicy.{name}={value!r}: must be at least {least}")
         for name in ("max_elapsed", "first_delay", "max_delay", "max_retry_after"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
@@ -96,6 +100,21 @@ class RetryPolicy:
             yield from sequence
         while True:
             yield self.max_delay if self.first_delay else 0.0
+
+    def delay_after_rejection(
+        self, error: LaplasError, *, rejections: int, elapsed: float
+    ) -> float | None:
+        """0 if the request may wait for its turn at the gate again; None: raise the error."""
+        asked = getattr(error, "retry_after", None) or 0.0
+        if (
+            self.max_attempts == 1
+            or rejections > self.max_rejections
+            or not self.retries(error)
+            or asked > self.max_retry_after
+            or elapsed + asked > self.max_elapsed
+        ):
+            return None
+        return 0.0
 
     def delay(
         self, error: LaplasError, pause: float, *, tries: int, elapsed: float

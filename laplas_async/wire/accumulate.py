@@ -72,6 +72,11 @@ class Accumulator:
         """Whether text, a refusal or a tool call has come."""
         return any(c.content or c.refusal or c.calls for c in self._choices.values())
 
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens told so far."""
+        return self._head.usage
+
     def completion(self) -> ChatCompletion:
         """What has come so far, as a value of its own."""
         head = self._head

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from laplas_async import Gate, LaplasClient, RetryPolicy
-from laplas_async.pacing.limit import Limiter
+from laplas_async import LaplasClient, RetryPolicy
 from laplas_async.simulator import Simulator
 
 KEY = "test-key-that-never-shows"
-
-
-def eager_gate() -> Gate:
-    """A gate that opens at once after a rejection."""
-    return Gate(limiter=Limiter(jitter=lambda _low, _high: 0.0))
 
 
 @pytest.fixture
@@ -33,12 +27,12 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def policy() -> RetryPolicy:
-    return RetryPolicy(jitter=lambda _delay: 0.0)
+    return RetryPolicy(max_rejections=3, jitter=lambda _delay: 0.0)
 
 
 @pytest.fixture
 async def client(simulator: Simulator, policy: RetryPolicy) -> AsyncIterator[LaplasClient]:
-    async with LaplasClient(KEY, simulator.base_url, retry=policy, gate=eager_gate()) as client:
+    async with LaplasClient(KEY, simulator.base_url, retry=policy) as client:
         yield client
 
 
