@@ -88,6 +88,10 @@ class LaplasClient:
         if limits is not None and gate is not None:
             raise ConfigError("limits, gate: a shared gate has its own limits; pass one of them")
         default_url = os.environ.get("LAPLAS_BASE_URL") or DEFAULT_BASE_URL
+        self.model = model
+        self.timeouts = _checked(timeouts, Timeouts, "timeouts")
+        self.retry = _checked(retry, RetryPolicy, "retry")
+        self.gate = gate if gate is not None else Gate(_checked(limits, Limits, "limits"))
         self._transport = Transport(
             default_url if base_url is None else base_url,
             key,
@@ -95,11 +99,8 @@ class LaplasClient:
             session=session,
             ssl_context=ssl_context,
             ca_file=ca_file,
+            on_connect=self.gate.limiter.hear,
         )
-        self.model = model
-        self.timeouts = _checked(timeouts, Timeouts, "timeouts")
-        self.retry = _checked(retry, RetryPolicy, "retry")
-        self.gate = gate if gate is not None else Gate(_checked(limits, Limits, "limits"))
         self.on_event = on_event
         self.chat = Chat(Completions(self.complete, self.stream))
         self._loop: asyncio.AbstractEventLoop | None = None

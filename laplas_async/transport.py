@@ -12,9 +12,10 @@ import ssl
 import time
 import urllib.request
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -174,6 +175,7 @@ class Response:
 class Transport:
     """One endpoint: its URL, key, headers, and the aiohttp session, opened when first used.
 
+    ``on_connect`` is told the seconds that each new connection took.
     A ``session`` of the caller's is used as it is (its proxies, TLS and limits) and never closed.
     """
 
@@ -186,6 +188,7 @@ class Transport:
         session: aiohttp.ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_file: str | Path | None = None,
+        on_connect: Callable[[float], None] | None = None,
     ) -> None:
         self.url = _check_url(base_url)
         self._secret = Secret(_check_header("api_key", api_key))
@@ -209,6 +212,7 @@ class Transport:
             raise ConfigError("session: must be an aiohttp.ClientSession")
         self._ssl_context = ssl_context
         self._ca_file = ca_file
+        self._on_connect = on_connect
         self._session = session
         self._owned = session is None
         self._proxy: str | None = None
@@ -273,8 +277,24 @@ class Transport:
                         socket_factory=_make_socket,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    trace_configs=[_trace(self._on_connect)] if self._on_connect else None,
                 )
             return self._session
+
+
+def _trace(on_connect: Callable[[float], None]) -> aiohttp.TraceConfig:
+    """Tell how long each new connection took: name look-up, TCP and TLS."""
+
+    async def begin(_session: object, context: SimpleNamespace, _parameters: object) -> None:
+        context.began = time.monotonic()
+
+    async def end(_session: object, context: SimpleNamespace, _parameters: object) -> None:
+        on_connect(time.monotonic() - context.began)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(begin)
+    trace.on_connection_create_end.append(end)
+    return trace
 
 
 @functools.lru_cache(maxsize=16)

@@ -5,8 +5,8 @@ each request.
 
 How it finds a limit that nobody tells:
 
-- It begins with 20 requests a millisecond apart, and doubles what it has sent each 0.1 s, until
-  the first rejection. Rejections come back at once, long before answers do.
+- It begins with 20 requests a millisecond apart, then doubles what it has sent again and again,
+  at the pace at which word of a rejection can come back: long before answers do.
 - A rejection at a level (requests in flight, itself included) that was *not* accepted lately is
   taken for a limit on the number at once: ``window`` becomes one less.
 - A rejection at a level that *was* accepted lately must be one on the rate. A token bucket is
@@ -27,10 +27,16 @@ _TOLD_WINDOW = 60.0  # the told limits are per minute
 
 _FIRST = 20  # requests of the first train
 _TRAIN_GAP = 0.001
-_DOUBLING = 0.1
+_SCOUTS, _LOOK = 2, 0.01  # the first two, and the seconds that they get to be rejected in
+_STEEP, _STEADY_GAP = 200, 0.001
+_LEAST_GAP = 0.0002  # seconds between two requests while no rate is known
+_DOUBLING = 0.3  # seconds, until it is known how far away the service is
+_NEAR, _FAR = 0.1, 0.6
 _CAREFUL = 40
-_RECENT = 16
-_FIRST_PROBE = 8
+_RECENT = 64
+_LEAST_SPAN = 0.1
+_FEW = 8
+_FIRST_PROBE = 16
 _PROBE = 80  # accepted requests between two probes of the number at once
 _CREEP = 0.02
 _LONGEST_SPAN = 50.0
@@ -94,6 +100,7 @@ class Limiter:
     rate: float = math.inf
     _sent: int = 0  # of the first ramp
     _ramping: bool = True
+    _doubling: float = _DOUBLING
     _next_at: float = -math.inf
     _closed_until: float = -math.inf
     _decided_at: float = -math.inf  # what was sent before has taught its lesson
@@ -101,9 +108,12 @@ class Limiter:
     _accepted: int = 0  # sent since, less the rejected
     _base: float = math.inf  # the rate before feeling for more
     _over_rate: int = 0  # accepted since the last rejection for the rate, while it held us back
+    _felt_at: float = -math.inf
     _over_window: int = 0
-    _probe_after: int = 8
+    _probe_after: int = _FIRST_PROBE
     _searching: bool = False
+    _last_level: int = 0
+    _in_a_row: int = 0  # rejections, with nothing accepted that was sent after the first
     _proven: int = 0  # the highest level accepted since the last rejection
     _young: deque[Ticket] = field(factory=deque)  # sent, and not yet known as accepted
     _rate_held: bool = False
@@ -180,6 +190,10 @@ class Limiter:
             self._learn_from_start(ticket, now)
         return ticket
 
+    def hear(self, seconds: float) -> None:
+        """To connect took so long: a rejection will hardly take longer to come back."""
+        self._doubling = min(_FAR, max(_NEAR, 2 * seconds))
+
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """It used so many tokens, in place of those reserved."""
         if self._tokens and ticket.tokens and ticket.started >= self._tokens[0].started:
@@ -211,6 +225,11 @@ class Limiter:
         self.rejected += 1
         if not self.limits.adaptive:
             return
+        self._in_a_row += 1
+        if self._in_a_row >= _FEW:
+            # Whatever the reason is: let word of what is under way come back first.
+            pause = max(2 * (now - ticket.started), 0.001 * self._in_a_row)
+            self._closed_until = max(self._closed_until, now + min(0.5, pause))
         if retry_after is not None:
             self._closed_until = max(self._closed_until, now + retry_after)
         if ticket.started <= self._decided_at:
@@ -229,7 +248,7 @@ class Limiter:
         if self._ramping:
             self._ramping = False
             self._careful = _CAREFUL
-        self._last_was_number = ticket.level > max(1, self._proven)
+        self._last_was_number = self._is_of_number(ticket, accepted)
         if self._last_was_number:
             self._take_as_number(ticket)
             self._proven = ticket.level - 1
@@ -237,8 +256,21 @@ class Limiter:
             self._take_as_rate(ticket, now, accepted)
             self._proven = 0
             self._probe_after = _FIRST_PROBE
+        self._last_level = ticket.level
         self._decided_at = now
         self._begin_epoch(ticket)
+
+    def _is_of_number(self, ticket: Ticket, accepted: int) -> bool:
+        """Whether it was rejected for the number at once, and not for the rate."""
+        level, proven = ticket.level, self._proven
+        if level > max(1, proven):
+            # While many are still in flight from before, each is rejected at a lower level.
+            return not (self._searching and accepted < _FEW and level < self._last_level)
+        # A few more than the limit are accepted by luck, when others have just ended over there.
+        near = level >= proven - proven // 32 and proven > 1
+        if math.isinf(self.rate):
+            return near and accepted >= 2 * level
+        return near and level >= self.window - self.window / 32 >= 31 and not self._held
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -248,9 +280,9 @@ class Limiter:
         self._accepted += 1
         if self._ramping:
             self._sent += 1
-            gap = _TRAIN_GAP if self._sent < _FIRST else _DOUBLING / (self._sent * math.log(2))
+            gap = self._ramp_gap(self._sent)
         else:
-            gap = 0.0 if math.isinf(self.rate) else 1.0 / self.rate
+            gap = _LEAST_GAP if math.isinf(self.rate) else 1.0 / self.rate
             if self._careful:  # what kind of limit it is shows with the next: not all at once
                 self._careful -= 1
                 gap = max(gap, self._echo / 2)
@@ -261,24 +293,36 @@ class Limiter:
         if self._rate_held:
             self._rate_held = False
             self._held += 1
-            self._feel_for_rate()
+            self._feel_for_rate(now)
         if self._window_held or self.in_flight >= self.concurrency:
             self._window_held = False
             self._feel_for_number()
 
-    def _feel_for_rate(self) -> None:
+    def _ramp_gap(self, sent: int) -> float:
+        """Seconds after the so-manieth request of the first ramp."""
+        if sent < _FIRST:
+            return _LOOK if sent == _SCOUTS else _TRAIN_GAP
+        gap = self._doubling / (sent * math.log(2))
+        # Beyond that, only steadily for a while: at such a pace it is the client's own machine
+        # that word of a rejection waits for.
+        return gap if sent < _STEEP else max(gap, _STEADY_GAP * min(1.0, 2 * _STEEP / sent))
+
+    def _feel_for_rate(self, now: float) -> None:
         if math.isinf(self._base):
             return
         self._over_rate += 1
         if self._searching:
-            self.rate = self._base * 2 ** (self._over_rate / _SEARCH_SPAN)
-            return
-        # The less the estimate rests on, the sooner it is doubted.
-        n = self._over_rate / min(_LONGEST_SPAN, max(_SEARCH_SPAN, self._sum_accepted))
-        if n <= 2:
-            self.rate = self._base * (1 + _CREEP * n**2)
-        else:  # a rejection was due, and none came: the limit is higher
-            self.rate = self._base * (1 + _CREEP * 4) * 2 ** (n - 2)
+            more = 2 ** (self._over_rate / _SEARCH_SPAN)
+        else:
+            # The less the estimate rests on, the sooner it is doubted.
+            n = self._over_rate / min(_LONGEST_SPAN, max(_SEARCH_SPAN, self._sum_accepted))
+            more = 1 + _CREEP * n**2
+            if n > 2:  # a rejection was due, and none came: the limit is higher
+                more = (1 + _CREEP * 4) * 2 ** min(n - 2, 30)
+        # Never faster than word of a rejection can come back.
+        since, self._felt_at = now - self._felt_at, now
+        most = self.rate * (1 + min(1.0, since / max(self._doubling, 2 * self._echo)))
+        self.rate = min(self._base * more, most)
 
     def _feel_for_number(self) -> None:
         if math.isinf(self.window):
@@ -309,6 +353,7 @@ class Limiter:
                 accepted, since = _RECENT - 1, max(since, self._recent[0])
                 self._sum_accepted = self._sum_seconds = 0.0
                 self._base = math.inf
+                since = min(since, ticket.started - _LEAST_SPAN)  # a burst is no rate
             seconds = max(1e-3, ticket.started - since)
         low, high = max(0.0, accepted - 1) / seconds, (accepted + 1) / seconds
         known = self._base if self._base < math.inf else high
@@ -321,7 +366,7 @@ class Limiter:
             self._searching = self._searching and accepted < 4
             self._add_up(accepted, seconds)
         self.rate = self._base
-        self._over_rate = 0
+        self._over_rate, self._felt_at = 0, now
         self._next_at = now + 1.0 / self.rate
 
     def _add_up(self, accepted: int, seconds: float) -> None:
@@ -361,6 +406,7 @@ class Limiter:
         if not ticket.settled:
             ticket.settled = True
             if ticket.started > self._decided_at:
+                self._in_a_row = 0
                 self._proven = max(self._proven, ticket.level)
 
     def _forget_tokens(self, now: float) -> None:

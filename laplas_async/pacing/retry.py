@@ -44,9 +44,9 @@ class RetryPolicy:
     the gate's affair, not a try: up to ``max_rejections`` of one request are borne.
     ``max_elapsed``: no retry begins later than this many seconds after the first try began. Delays
     grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by full jitter
-    (between 0 and it). What the service asks for in ``Retry-After`` is waited at least; if that is longer
-    than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
-    which errors count: it is given the error and answers True to try again. ``jitter`` is given
+    (between 0 and it). What the service asks for in ``Retry-After`` is waited at least; if that is
+    longer than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule
+    of which errors count: it is given the error and answers True to try again. ``jitter`` is given
     a delay and answers the one to wait.
 
     By default are retried: connection errors, a first token that is late, 408, 409, 429 (not a
