@@ -28,8 +28,8 @@ from laplas_async.errors import (
 from laplas_async.events import Event
 from laplas_async.fanout import Outcome, OutcomeStream
 from laplas_async.pacing.gate import Gate, Pace
-from laplas_async.pacing.limit import Limits
 from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.pacing.told import Limits
 from laplas_async.stream import ChatStream
 from laplas_async.transport import Timeouts
 from laplas_async.types import (

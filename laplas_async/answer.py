@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from laplas_async.errors import (
+    APIError,
     ConnectionFailedError,
     LaplasError,
     RequestTimeoutError,
@@ -22,7 +23,7 @@ from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
-from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
+from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
@@ -343,3 +344,24 @@ def has_content(chunk: ChatCompletionChunk) -> bool:
         ):
             return True
     return False
+
+
+def read_completion(response: Response, data: bytes) -> ChatCompletion:
+    """The body of a 2xx: an answer, or an error in its place."""
+    try:
+        body = loads(data)
+        if isinstance(body, dict) and is_failure(body):
+            status = read_failure(body).status or response.status
+            raise response.error_from(data, status=status)
+        completion = completion_from(body)
+    except DecodeError as error:
+        raise APIError(
+            f"{response.status}: the answer is no chat completion: {response.redact(str(error))}",
+            status=response.status,
+            request_id=response.request_id,
+            body=response.redact(quote(data, 2000)),
+        ) from None
+    completion.request_id = response.request_id
+    if completion.cost is None:
+        completion.cost = cost_from(None, response.headers)
+    return completion

@@ -17,11 +17,11 @@ from typing import Any, Self, TypeVar, Unpack
 import aiohttp
 from attrs import evolve
 
-from laplas_async.answer import StreamedAnswer
+from laplas_async.answer import StreamedAnswer, read_completion
 from laplas_async.calls import Try, run
 from laplas_async.chat import Chat, Completions
+from laplas_async.endpoint import check_headers
 from laplas_async.errors import (
-    APIError,
     ConfigError,
     ConnectionFailedError,
     LaplasError,
@@ -30,10 +30,10 @@ from laplas_async.errors import (
 from laplas_async.events import Listener
 from laplas_async.fanout import Fan, OutcomeStream, Requests
 from laplas_async.pacing.gate import Gate, Pace, Permit
-from laplas_async.pacing.limit import Limits
 from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.pacing.told import Limits
 from laplas_async.stream import ChatStream
-from laplas_async.transport import Response, Timeouts, Transport, check_headers
+from laplas_async.transport import Response, Timeouts, Transport
 from laplas_async.types import (
     DEFAULT_MODEL,
     Attempt,
@@ -42,8 +42,6 @@ from laplas_async.types import (
     RequestParameters,
     Usage,
 )
-from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
-from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.request import encode_request
 
 T = TypeVar("T")
@@ -290,7 +288,7 @@ class LaplasClient:
             if isinstance(error, LaplasError):
                 raise
             raise RequestTimeoutError(f"no answer within {total} s (total)") from None
-        return _read_completion(response, data)
+        return read_completion(response, data)
 
     async def _ask_stream(
         self,
@@ -400,24 +398,3 @@ def _checked(value: T | None, kind: type[T], name: str) -> T:
     if not isinstance(value, kind):
         raise ConfigError(f"{name}={value!r}: must be a {kind.__name__}")
     return value
-
-
-def _read_completion(response: Response, data: bytes) -> ChatCompletion:
-    """The body of a 2xx: an answer, or an error in its place."""
-    try:
-        body = loads(data)
-        if isinstance(body, dict) and is_failure(body):
-            status = read_failure(body).status or response.status
-            raise response.error_from(data, status=status)
-        completion = completion_from(body)
-    except DecodeError as error:
-        raise APIError(
-            f"{response.status}: the answer is no chat completion: {response.redact(str(error))}",
-            status=response.status,
-            request_id=response.request_id,
-            body=response.redact(quote(data, 2000)),
-        ) from None
-    completion.request_id = response.request_id
-    if completion.cost is None:
-        completion.cost = cost_from(None, response.headers)
-    return completion

@@ -6,23 +6,26 @@ retry, to pace and to understand a body (``calls``, ``pacing``, ``wire``).
 
 import asyncio
 import functools
-import re
-import socket
 import ssl
 import time
-import urllib.request
-import warnings
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-import yarl
 from attrs import frozen
 from multidict import CIMultiDict
 
+from laplas_async.endpoint import (
+    Secret,
+    check_header,
+    check_headers,
+    check_url,
+    environment_proxy,
+    load_ca,
+    make_socket,
+)
 from laplas_async.errors import (
     APIError,
     ConfigError,
@@ -36,16 +39,6 @@ from laplas_async.wire.failures import api_error, request_id
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _SHORTEST_SECRET = 8
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
-_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110, 5.5
-# A peer that is gone without a word (a NAT that forgot the connection) is noticed after about
-# 90 s; the figures are those that peers settled on.
-_KEEPALIVE = {
-    "TCP_KEEPIDLE": 60,
-    "TCP_KEEPINTVL": 10,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 120_000,
-}
 
 
 @frozen
@@ -79,15 +72,6 @@ class Timeouts:
         if isinstance(self.total, str):
             return None if stream else 600.0
         return self.total
-
-
-class Secret(str):
-    """A text that does not show itself in a repr, so in no log or traceback's locals either."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 class Response:
@@ -190,8 +174,8 @@ class Transport:
         ca_file: str | Path | None = None,
         on_connect: Callable[[float], None] | None = None,
     ) -> None:
-        self.url = _check_url(base_url)
-        self._secret = Secret(_check_header("api_key", api_key))
+        self.url = check_url(base_url)
+        self._secret = Secret(check_header("api_key", api_key))
         if not self._secret:
             raise ConfigError("api_key: must not be empty")
         own = {
@@ -267,14 +251,14 @@ class Transport:
                 # The environment's proxies (on some systems the registry's), and certificates:
                 # files, so off the loop. aiohttp's trust_env would also read .netrc, for each
                 # request, and fail on a host that is in it.
-                self._proxy = await asyncio.to_thread(_environment_proxy, self.url)
+                self._proxy = await asyncio.to_thread(environment_proxy, self.url)
                 if self._ca_file is not None and self._ssl_context is None:
-                    self._ssl_context = await asyncio.to_thread(_load_ca, self._ca_file)
+                    self._ssl_context = await asyncio.to_thread(load_ca, self._ca_file)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(
                         limit=0,  # the gate decides how many at once
                         ssl=self._ssl_context if self._ssl_context is not None else True,
-                        socket_factory=_make_socket,
+                        socket_factory=make_socket,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     trace_configs=[_trace(self._on_connect)] if self._on_connect else None,
@@ -311,87 +295,6 @@ def _join(*headers: Mapping[str, str]) -> CIMultiDict[str]:
     for some in headers:
         joined.update(some)
     return joined
-
-
-def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
-    """Headers of the caller's, checked: no line breaks, text only. Raises ``ConfigError``."""
-    if not isinstance(headers, Mapping | None):
-        raise ConfigError("headers: must be a mapping from names to text")
-    checked: dict[str, str] = {}
-    for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError(f"headers: {name!r} is not a header's name")
-        # What an Authorization or a cookie holds is not shown, here or later.
-        checked[name] = Secret(_check_header(f"headers[{name!r}]", value))
-    return checked
-
-
-def _check_header(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{name}: must be text, not {type(value).__name__}")
-    if _NOT_IN_VALUE.search(value):
-        raise ConfigError(f"{name}: holds a line break or another character that no header may")
-    return value
-
-
-def _check_url(base_url: object) -> yarl.URL:
-    # A URL with a password in it is not shown.
-    shown = "base_url" if "@" in str(base_url) else f"base_url={base_url!r}"
-    if not isinstance(base_url, str | yarl.URL):
-        raise ConfigError(f"{shown}: must be a URL, like https://api.apilaplas.com/v1")
-    try:
-        url = yarl.URL(str(base_url).rstrip("/"))
-        host = url.host or ""
-    except ValueError as error:
-        raise ConfigError(f"{shown}: {error if shown != 'base_url' else 'not a URL'}") from None
-    if url.scheme not in ("http", "https") or not host or re.search(r"\s", host):
-        raise ConfigError(f"{shown}: must begin with https:// (or http://) and a host")
-    if url.user or url.password or url.query_string or url.fragment:
-        raise ConfigError("base_url: must have no user, password, query or fragment")
-    if url.path.endswith("/chat/completions"):
-        raise ConfigError(f"{shown}: leave out /chat/completions, it is added")
-    if url.scheme == "http" and not _is_loopback(host):
-        warnings.warn(
-            f"{shown}: over http:// the API key can be read on the way; use https://", stacklevel=4
-        )
-    return url / "chat/completions"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _environment_proxy(url: yarl.URL) -> str | None:
-    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
-
-
-def _load_ca(path: str | Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(path))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"ca_file={str(path)!r}: {error}") from None
-
-
-def _make_socket(address: tuple[int, int, int, str, object]) -> socket.socket:
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # not every system has every one
-                made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    except OSError:
-        pass  # a connection without keep-alive is better than none
-    return made
 
 
 def _mapped(error: BaseException, id_: str | None) -> LaplasError:

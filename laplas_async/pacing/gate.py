@@ -14,7 +14,8 @@ from collections.abc import Callable
 from attrs import frozen
 
 from laplas_async.errors import ConfigError, RequestTimeoutError
-from laplas_async.pacing.limit import Limiter, Limits, Ticket
+from laplas_async.pacing.limit import Limiter, Ticket
+from laplas_async.pacing.told import Limits
 
 try:
     import resource

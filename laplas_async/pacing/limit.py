@@ -19,9 +19,9 @@ How it finds a limit that nobody tells:
 import math
 from collections import deque
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from laplas_async.errors import ConfigError
+from laplas_async.pacing.told import Limits
 
 _TOLD_WINDOW = 60.0  # the told limits are per minute
 
@@ -46,35 +46,6 @@ _SEARCH_SPAN = 8.0
 _LOST = 10  # failures in a row, without an answer, that mean the service is down
 _MAX_PAUSE = 30.0
 _SLOWEST = 1 / 30  # requests a second
-
-
-@frozen
-class Limits:
-    """What is known of the service's limits; None where nothing is.
-
-    ``concurrency``: requests in flight at once; a stream counts until it ends.
-    ``requests_per_minute`` and ``tokens_per_minute`` are kept in any window of 60 s. ``adaptive``:
-    learn from rejections, below what is told; with False a rejection only delays the request that
-    met it. ``max_wait``: seconds a call waits for its turn before it fails; None: as long as it
-    takes.
-    """
-
-    concurrency: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    adaptive: bool = True
-    max_wait: float | None = None
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("concurrency", "requests_per_minute", "tokens_per_minute"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(
-                    f"Limits.{name}={value!r}: must be an integer, at least 1, or None"
-                )
-        wait = self.max_wait
-        if wait is not None and not (type(wait) in (int, float) and wait >= 0):
-            raise ConfigError(f"Limits.max_wait={wait!r}: must be seconds, at least 0, or None")
 
 
 @define(eq=False)

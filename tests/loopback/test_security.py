@@ -23,8 +23,9 @@ from laplas_async import (
     RetryPolicy,
     StreamProtocolError,
 )
+from laplas_async.endpoint import environment_proxy, make_socket
 from laplas_async.simulator import Fault, Simulator
-from laplas_async.transport import MAX_BODY_BYTES, _environment_proxy, _make_socket
+from laplas_async.transport import MAX_BODY_BYTES
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -217,13 +218,13 @@ def test_which_proxy(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert _environment_proxy(yarl.URL(url)) == proxy
+    assert environment_proxy(yarl.URL(url)) == proxy
 
 
 def test_sockets_are_kept_alive() -> None:
     import socket
 
-    with _make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as made:
+    with make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60

@@ -22,8 +22,9 @@ from laplas_async.errors import (
     StreamTruncatedError,
 )
 from laplas_async.pacing.gate import Gate
-from laplas_async.pacing.limit import Limiter, Limits
+from laplas_async.pacing.limit import Limiter
 from laplas_async.pacing.retry import RetryPolicy
+from laplas_async.pacing.told import Limits
 
 Result = LaplasError | str | BaseException
 Step = tuple[int | None, Result]  # the status that became known, and how the try ended

@@ -11,15 +11,9 @@ import yarl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from laplas_async.endpoint import Secret, check_headers, check_url, environment_proxy, make_socket
 from laplas_async.errors import ConfigError
-from laplas_async.transport import (
-    Secret,
-    Timeouts,
-    _check_url,
-    _environment_proxy,
-    _make_socket,
-    check_headers,
-)
+from laplas_async.transport import Timeouts
 
 # --- timeouts ---------------------------------------------------------------------------------
 
@@ -143,7 +137,7 @@ def test_a_secret_in_a_log_s_arguments_does_not_show(caplog: pytest.LogCaptureFi
     ],
 )
 def test_the_endpoint_is_below_the_base_url(given_url: Any, url: str) -> None:
-    assert str(_check_url(given_url)) == url
+    assert str(check_url(given_url)) == url
 
 
 @pytest.mark.parametrize(
@@ -158,13 +152,13 @@ def test_the_endpoint_is_below_the_base_url(given_url: Any, url: str) -> None:
 )
 def test_a_bad_url_is_refused(url: Any) -> None:
     with pytest.raises(ConfigError, match=r"^base_url"):
-        _check_url(url)
+        check_url(url)
 
 
 @pytest.mark.parametrize("url", ["https://u:hush@h", "ftp://u:hush@h", "https://u:hush@h:x"])
 def test_a_password_in_a_url_is_not_shown(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        _check_url(url)
+        check_url(url)
     assert "hush" not in str(caught.value)
 
 
@@ -173,7 +167,7 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
 )
 def test_a_key_over_plain_http_warns(url: str) -> None:
     with pytest.warns(UserWarning, match="can be read on the way"):
-        _check_url(url)
+        check_url(url)
 
 
 @settings(max_examples=300, deadline=None)
@@ -187,7 +181,7 @@ def test_any_text_is_a_url_or_refused(text: str, before: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            url = _check_url(before + text)
+            url = check_url(before + text)
         except ConfigError:
             return
     assert url.scheme in ("http", "https")
@@ -232,14 +226,14 @@ def test_the_environment_s_proxy_is_honoured(
 ) -> None:
     for name, value in variables.items():
         environment.setenv(name, value)
-    assert _environment_proxy(yarl.URL(url)) == proxy
+    assert environment_proxy(yarl.URL(url)) == proxy
 
 
 # --- the socket -------------------------------------------------------------------------------
 
 
 def test_a_dead_peer_is_noticed() -> None:
-    with _make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", None)) as made:
+    with make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", None)) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         for name, most in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
             if hasattr(socket, name):
@@ -248,5 +242,5 @@ def test_a_dead_peer_is_noticed() -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no such sockets here")
 def test_a_socket_without_keep_alive_is_better_than_none() -> None:
-    with _make_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", None)) as made:
+    with make_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", None)) as made:
         assert made.family == socket.AF_UNIX
