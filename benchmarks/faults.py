@@ -255,11 +255,16 @@ def cases(simulated: str) -> Iterator[Case]:
 # --- the clients ------------------------------------------------------------------------------
 
 
-def our_reader(client: LaplasClient) -> Reader:
+def our_reader(base_url: str) -> Reader:
     timeouts = Timeouts(first_token=IDLE, idle=IDLE)
+    retry = RetryPolicy(jitter=lambda _delay: 0.0)
 
     async def read(case: Case) -> Answer:
-        async with client.stream(PROMPT, timeouts=timeouts, **case.keywords) as stream:
+        # A client for each: one that met so many faults in a row would spare the service.
+        async with (
+            LaplasClient(KEY, base_url, timeouts=timeouts, retry=retry) as client,
+            client.stream(PROMPT, **case.keywords) as stream,
+        ):
             completion = await stream.completion()
         calls = tuple(
             (call.id, call.function.name, call.function.arguments) for call in completion.tool_calls
@@ -327,11 +332,13 @@ def is_right(words: str) -> bool:
 
 
 async def run_all(simulator: Simulator) -> None:
-    retry = RetryPolicy(jitter=lambda _delay: 0.0)
-    async with LaplasClient(KEY, simulator.base_url, retry=retry) as ours:
+    async with LaplasClient(KEY, simulator.base_url) as ours:
         simulated = (await ours.complete(PROMPT)).text
         readers: dict[str, tuple[Reader, type[Exception]]] = {
-            f"laplas_async {laplas_async.__version__}": (our_reader(ours), LaplasError)
+            f"laplas_async {laplas_async.__version__}": (
+                our_reader(simulator.base_url),
+                LaplasError,
+            )
         }
         peer = None
         try:
