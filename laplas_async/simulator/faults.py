@@ -150,6 +150,16 @@ class Fault:
         return cls(kind="garbage", after=after, data=data)
 
     @classmethod
+    def empty(cls) -> Fault:
+        """Succeed with no byte of a body, as llama-cpp-python does for a prompt too long."""
+        return cls.raw()
+
+    @classmethod
+    def broken_error(cls, *, after: int = 0) -> Fault:
+        """Report an error whose words break its JSON, as transformers' server can."""
+        return cls.garbage(after=after, data=b'data: {"error": "no \'model" here"}\n\n')
+
+    @classmethod
     def raw(
         cls,
         data: bytes = b"",

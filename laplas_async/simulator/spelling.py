@@ -55,6 +55,8 @@ KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
     "stall": ("stall:CHUNKS", _counted(lambda n: Fault.stall(after=n))),
     "heartbeats": ("heartbeats:CHUNKS:SECONDS", _heartbeats),
     "garbage": ("garbage:CHUNKS", _counted(lambda n: Fault.garbage(after=n))),
+    "broken_error": ("broken_error:CHUNKS", _counted(lambda n: Fault.broken_error(after=n))),
+    "empty": ("empty", _bare(Fault.empty)),
     "error_event": ("error_event:CHUNKS", _counted(lambda n: Fault.error_event(after=n))),
     "never_ends": (
         "never_ends:BYTES",

@@ -339,6 +339,11 @@ BROKEN: dict[str, tuple[Fault, type[StreamError], str]] = {
         StreamProtocolError,
         "Hello",
     ),
+    "an error whose words break its JSON": (
+        Fault.broken_error(),
+        StreamProtocolError,
+        "",
+    ),
     "an HTML page": (Fault.html(), StreamProtocolError, ""),
     "an error in JSON with 200": (
         Fault.raw(data=orjson.dumps({"error": {"message": "no such model", "code": 404}})),
@@ -366,7 +371,7 @@ async def test_a_broken_stream_is_told(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.raw(data=b""), Fault.raw(data=DONE), Fault.raw(data=b": hi\n\n"), Fault.cut()],
+    [Fault.empty(), Fault.raw(data=DONE), Fault.raw(data=b": hi\n\n"), Fault.cut()],
     ids=repr,
 )
 async def test_a_stream_that_breaks_before_its_first_content_is_asked_again(
