@@ -14,8 +14,8 @@ from collections.abc import Callable
 from attrs import frozen
 
 from laplas_async.errors import ConfigError, RequestTimeoutError
-from laplas_async.pacing.limit import Limiter, Ticket
-from laplas_async.pacing.told import Limits
+from laplas_async.pacing.limit import Limiter
+from laplas_async.pacing.told import Limits, Ticket
 
 try:
     import resource
@@ -59,7 +59,7 @@ class Permit:
     def release(self) -> None:
         """It ended in a way that says nothing about limits. The second time does nothing."""
         if self._take():
-            self._gate.limiter.end()
+            self._gate.limiter.end(self._ticket)
             self._gate.let_go()
 
     def answer(self, tokens: int | None = None) -> None:
@@ -79,7 +79,7 @@ class Permit:
     def fail(self) -> None:
         """The service failed, or could not be reached."""
         if self._take():
-            self._gate.limiter.fail(self._gate.clock())
+            self._gate.limiter.fail(self._ticket, self._gate.clock())
             self._gate.let_go()
 
     def _take(self) -> bool:
@@ -176,7 +176,7 @@ class Gate:
 
     def _leave(self, future: asyncio.Future[Ticket]) -> None:
         if future.done() and not future.cancelled():
-            self.limiter.end()  # let through at the very moment of giving up
+            self.limiter.end(future.result())  # let through at the very moment of giving up
         else:
             future.cancel()
             self._count -= 1

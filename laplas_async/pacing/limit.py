@@ -21,9 +21,7 @@ from collections import deque
 
 from attrs import define, field
 
-from laplas_async.pacing.told import Limits
-
-_TOLD_WINDOW = 60.0  # the told limits are per minute
+from laplas_async.pacing.told import Ledger, Limits, Ticket
 
 _FIRST = 20  # requests of the first train
 _TRAIN_GAP = 0.001
@@ -31,7 +29,7 @@ _SCOUTS, _LOOK = 2, 0.01  # the first two, and the seconds that they get to be r
 _STEEP, _STEADY_GAP = 200, 0.001
 _LEAST_GAP = 0.0002  # seconds between two requests while no rate is known
 _DOUBLING = 0.3  # seconds, until it is known how far away the service is
-_NEAR, _FAR = 0.1, 0.6
+_NEAR, _FAR = 0.06, 0.6
 _CAREFUL = 40
 _RECENT = 64
 _LEAST_SPAN = 0.1
@@ -46,17 +44,6 @@ _SEARCH_SPAN = 8.0
 _LOST = 10  # failures in a row, without an answer, that mean the service is down
 _MAX_PAUSE = 30.0
 _SLOWEST = 1 / 30  # requests a second
-
-
-@define(eq=False)
-class Ticket:
-    """One request that was let through: when, as the how-manieth in flight, reserving what."""
-
-    started: float
-    level: int
-    tokens: int = 0
-    settled: bool = False  # known as accepted or rejected
-    rejected: bool = False
 
 
 @define(eq=False)
@@ -82,11 +69,15 @@ class Limiter:
     _felt_at: float = -math.inf
     _over_window: int = 0
     _probe_after: int = _FIRST_PROBE
+    _probe_step: float = 0.5
     _searching: bool = False
     _last_level: int = 0
+    _anchor: float = math.inf  # the first of the levels rejected one soon after the other
+    _full_at: float = math.inf  # the rejected one that set the window was sent then
     _in_a_row: int = 0  # rejections, with nothing accepted that was sent after the first
     _proven: int = 0  # the highest level accepted since the last rejection
     _young: deque[Ticket] = field(factory=deque)  # sent, and not yet known as accepted
+    _running: dict[Ticket, None] = field(factory=dict)  # in flight, in the order of sending
     _rate_held: bool = False
     _window_held: bool = False
     _held: int = 0  # of those accepted since the last rejection, how many waited for the rate
@@ -98,9 +89,10 @@ class Limiter:
     _sum_seconds: float = 0.0
     _careful: int = 0
     _failures: int = 0
-    _starts: deque[float] = field(factory=deque)
-    _tokens: deque[Ticket] = field(factory=deque)
-    _tokens_used: int = 0
+    _ledger: Ledger = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ledger = Ledger(self.limits)
 
     # --- asked by the gate ----------------------------------------------------------------------
 
@@ -125,23 +117,7 @@ class Limiter:
             at = self._next_at
             if at > now:
                 self._rate_held = True
-        return max(0.0, at - now, self._told_delay(now, tokens))
-
-    def _told_delay(self, now: float, tokens: int) -> float:
-        delay = 0.0
-        per_minute = self.limits.requests_per_minute
-        if per_minute is not None and len(self._starts) >= per_minute:
-            delay = self._starts[-per_minute] + _TOLD_WINDOW - now
-        budget = self.limits.tokens_per_minute
-        if budget is not None and tokens:
-            self._forget_tokens(now)
-            left = budget - self._tokens_used - tokens
-            for ticket in self._tokens:
-                if left >= 0:
-                    break
-                left += ticket.tokens
-                delay = max(delay, ticket.started + _TOLD_WINDOW - now)
-        return delay
+        return max(0.0, at - now, self._ledger.delay(now, tokens))
 
     # --- told by the gate -----------------------------------------------------------------------
 
@@ -149,14 +125,8 @@ class Limiter:
         """One goes."""
         self.in_flight += 1
         ticket = Ticket(now, self.in_flight, tokens)
-        if self.limits.requests_per_minute is not None:
-            while self._starts and self._starts[0] <= now - _TOLD_WINDOW:
-                self._starts.popleft()
-            self._starts.append(now)
-        if self.limits.tokens_per_minute is not None and tokens:
-            self._forget_tokens(now)
-            self._tokens.append(ticket)
-            self._tokens_used += tokens
+        self._running[ticket] = None
+        self._ledger.enter(ticket)
         if self.limits.adaptive:
             self._learn_from_start(ticket, now)
         return ticket
@@ -167,23 +137,22 @@ class Limiter:
 
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """It used so many tokens, in place of those reserved."""
-        if self._tokens and ticket.tokens and ticket.started >= self._tokens[0].started:
-            self._tokens_used += tokens - ticket.tokens
-            ticket.tokens = tokens
+        self._ledger.settle(ticket, tokens)
 
-    def end(self) -> None:
-        """One is over, in a way that teaches nothing: cancelled, refused for itself."""
+    def end(self, ticket: Ticket) -> None:
+        """It is over, in a way that teaches nothing: cancelled, refused for itself."""
         self.in_flight -= 1
+        del self._running[ticket]
 
     def answer(self, ticket: Ticket) -> None:
         """It was answered, so it was accepted."""
         self._failures = 0
         self._prove(ticket)
-        self.end()
+        self.end(ticket)
 
-    def fail(self, now: float, pause: float = 0.5) -> None:
+    def fail(self, ticket: Ticket, now: float, pause: float = 0.5) -> None:
         """The service failed (5xx, no connection). When it is down, only probes go, ever rarer."""
-        self.end()
+        self.end(ticket)
         self._failures += 1
         if self._failures >= _LOST and self.limits.adaptive:
             steps = min(self._failures - _LOST, 10)
@@ -191,9 +160,10 @@ class Limiter:
 
     def reject(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
         """It was rejected for the rate or for the number at once."""
-        ticket.settled = ticket.rejected = True
-        self.end()
+        self.end(ticket)
         self.rejected += 1
+        ticket.level += self._overtook(ticket)
+        ticket.settled = ticket.rejected = True
         if not self.limits.adaptive:
             return
         self._in_a_row += 1
@@ -205,9 +175,8 @@ class Limiter:
             self._closed_until = max(self._closed_until, now + retry_after)
         if ticket.started <= self._decided_at:
             # It was on its way already, and is part of the same lesson.
-            if self._last_was_number and ticket.level <= self.window:
-                self._take_as_number(ticket)
-                self._proven = ticket.level - 1
+            if self._last_was_number:
+                self._correct_number(ticket)
             if self._empty_at is None or ticket.started > self._empty_at:
                 self._begin_epoch(ticket)
             return
@@ -221,6 +190,9 @@ class Limiter:
             self._careful = _CAREFUL
         self._last_was_number = self._is_of_number(ticket, accepted)
         if self._last_was_number:
+            self._full_at = ticket.started
+            if accepted >= _FEW or math.isinf(self._anchor):
+                self._anchor = ticket.level
             self._take_as_number(ticket)
             self._proven = ticket.level - 1
         else:
@@ -231,6 +203,15 @@ class Limiter:
         self._decided_at = now
         self._begin_epoch(ticket)
 
+    def _overtook(self, rejected: Ticket) -> int:
+        """How many in flight were sent later, and yet were there before it."""
+        later = 0
+        for ticket in reversed(self._running):
+            if ticket.started <= rejected.started:
+                break
+            later += ticket.settled
+        return later
+
     def _is_of_number(self, ticket: Ticket, accepted: int) -> bool:
         """Whether it was rejected for the number at once, and not for the rate."""
         level, proven = ticket.level, self._proven
@@ -239,9 +220,14 @@ class Limiter:
             return not (self._searching and accepted < _FEW and level < self._last_level)
         # A few more than the limit are accepted by luck, when others have just ended over there.
         near = level >= proven - proven // 32 and proven > 1
-        if math.isinf(self.rate):
-            return near and accepted >= 2 * level
-        return near and level >= self.window - self.window / 32 >= 31 and not self._held
+        if self._empty_at is None or math.isinf(self.rate):
+            return near and (accepted >= 2 * level or self._empty_at is None)
+        if not near or not level >= self.window - self.window / 32 >= 31:
+            return False
+        if accepted < _FEW:
+            # Soon after another, and hardly lower; lower and lower is the way of a rate.
+            return self._last_was_number and level >= self._anchor - self._anchor / 64
+        return accepted < 0.7 * self.rate * (ticket.started - self._empty_at)
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -259,7 +245,8 @@ class Limiter:
                 gap = max(gap, self._echo / 2)
         # The schedule goes on from where it was, so that a late timer costs nothing.
         late = now - self._next_at
-        self._next_at = (self._next_at if late < _CATCH_UP else now) + gap
+        catch_up = _TRAIN_GAP if self._ramping else _CATCH_UP
+        self._next_at = (self._next_at if late < catch_up else now) + gap
         self._recent.append(now)
         if self._rate_held:
             self._rate_held = False
@@ -304,8 +291,11 @@ class Limiter:
         # limit that has moved up, and goes from what was accepted.
         if self._over_window == due:
             self.window += 1
+            self._probe_step = 0.5
         elif self._over_window > due and self._proven >= int(self.window):
-            self.window += max(1.0, self.window / 16)
+            # The first of them may have met with luck: one had just ended over there.
+            self._probe_step *= 2.0
+            self.window += max(1.0, min(self._probe_step, self.window / 16))
 
     def _take_as_number(self, ticket: Ticket) -> None:
         self.window = max(1.0, min(self.window, float(ticket.level - 1)))
@@ -339,6 +329,23 @@ class Limiter:
         self.rate = self._base
         self._over_rate, self._felt_at = 0, now
         self._next_at = now + 1.0 / self.rate
+
+    def _correct_number(self, ticket: Ticket) -> None:
+        """Another of the rejections that came at once."""
+        if ticket.level <= self.window:
+            self._take_as_number(ticket)
+            self._proven = ticket.level - 1
+            return
+        # The one that set the window may have been overtaken on its way: what is in flight between
+        # the two of them was let in.
+        let_in = 0
+        for running in self._running:
+            if running.started >= ticket.started:
+                break
+            let_in += not running.rejected
+        if ticket.started > self._full_at and let_in > self.window:
+            self.window = float(let_in)
+            self._proven = max(self._proven, let_in)
 
     def _add_up(self, accepted: int, seconds: float) -> None:
         """From empty to empty, over several rejections: the more, the closer the mean is."""
@@ -379,7 +386,3 @@ class Limiter:
             if ticket.started > self._decided_at:
                 self._in_a_row = 0
                 self._proven = max(self._proven, ticket.level)
-
-    def _forget_tokens(self, now: float) -> None:
-        while self._tokens and self._tokens[0].started <= now - _TOLD_WINDOW:
-            self._tokens_used -= self._tokens.popleft().tokens

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laplas_async import ConfigError, Limits
-from laplas_async.pacing.limit import Limiter, Ticket
+from laplas_async.pacing.limit import Limiter
+from laplas_async.pacing.told import Ticket
 
 Latency = Callable[[random.Random], float]
 HEAVY = (1, 1, 2, 2, 3, 4, 6, 10, 20)  # seconds; most answers are quick, some are not
@@ -96,7 +97,7 @@ class World:
                     self.limiter.reject(ended, self.now)
                 else:
                     self.failed += 1
-                    self.limiter.fail(self.now)
+                    self.limiter.fail(ended, self.now)
         return self.now
 
 
