@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from attrs import define, frozen
 
@@ -86,8 +86,7 @@ async def run(
             rejected = _give_back(permit, error)
             attempts.append(_attempt(this, started, waited, error))
             error.attempts = tuple(attempts)
-            if listener is not None:
-                listener(Event("rejected" if rejected else "attempt", gate.pace, attempts[-1]))
+            _tell(listener, "rejected" if rejected else "attempt", gate, attempts[-1])
             elapsed = ready - first
             if rejected and gate.limiter.limits.adaptive:
                 # When to try again is the gate's to say; it is no failure of the request's.
@@ -106,11 +105,19 @@ async def run(
             raise
         else:
             attempts.append(_attempt(this, started, waited, None))
-            if listener is not None:
-                listener(Event("attempt", gate.pace, attempts[-1]))
+            _tell(listener, "attempt", gate, attempts[-1])
             return Done(result, permit, tuple(attempts))
         if delay > 0:
             await sleep(delay)
+
+
+def _tell(
+    listener: Listener | None, kind: Literal["attempt", "rejected"], gate: Gate, attempt: Attempt
+) -> None:
+    if listener is not None:
+        listener(Event(kind, gate.pace, attempt))
+        if gate.limit_changed():
+            listener(Event("limit", gate.pace))
 
 
 def _give_back(permit: Permit, error: LaplasError) -> bool:

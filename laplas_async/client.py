@@ -332,6 +332,8 @@ class LaplasClient:
         )
         this.status, this.request_id = response.status, response.request_id
         if 200 <= response.status < 300:
+            if (pause := response.pause) is not None:
+                this.permit.pause(pause)
             return response
         try:
             raise await response.error()

@@ -14,11 +14,12 @@ class Event:
     """One thing that happened. ``pace`` is what the gate knew then.
 
     ``kind``: "attempt" (a try ended, well or not; its ``attempt.waited`` tells the wait),
-    "rejected" (the same for a limit: the gate has just learned from it), or "retry" (the next try
-    waits ``delay`` seconds, and then for its turn).
+    "rejected" (the same for a limit: the gate has just learned from it), "retry" (the next try
+    waits ``delay`` seconds, and then for its turn), or "limit" (what the gate takes for the
+    service's limit has changed: see ``pace``).
     """
 
-    kind: Literal["attempt", "rejected", "retry"]
+    kind: Literal["attempt", "rejected", "retry", "limit"]
     pace: Pace
     attempt: Attempt | None = None
     delay: float | None = None

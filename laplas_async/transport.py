@@ -35,6 +35,7 @@ from laplas_async.errors import (
 )
 from laplas_async.wire.codec import without
 from laplas_async.wire.failures import api_error, request_id
+from laplas_async.wire.pauses import pause_told
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -85,6 +86,11 @@ class Response:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.request_id: str | None = without(request_id(response.headers), self._secret)
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds for which the service told that it takes no more; None: it did not."""
+        return pause_told(self.headers, now=time.time())
 
     async def read(self) -> bytes:
         """The next bytes, as soon as there are any; b"" at the clean end.

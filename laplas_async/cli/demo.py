@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 from laplas_async import ChatCompletion, LaplasClient, LaplasError, StreamTruncatedError
+from laplas_async import Pace as GatePace
 from laplas_async.cli.terminal import Output, complain, describe, make_runner
 from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
 
@@ -99,11 +100,11 @@ async def _call_at_once(
         nonlocal answered
         completion = await client.complete(f"Name river number {number}.", max_tokens=24)
         answered += 1
-        view.progress(answered, CALLS)
+        view.progress(answered, CALLS, client.pace)
         return completion
 
     started = time.perf_counter()
-    view.progress(0, CALLS)
+    view.progress(0, CALLS, client.pace)
     try:
         calls = (call(number) for number in range(1, CALLS + 1))
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -117,6 +118,7 @@ async def _call_at_once(
             "answered": f"{len(completions)} of {CALLS}",
             "rejected on the way (429)": str(simulator.counts.rejected - rejected),
             "tries, at most": str(max((len(done.attempts) for done in completions), default=0)),
+            "limit found": _limit_found(client.pace),
             "seconds": f"{lasted:.1f}",
             "tokens": str(sum(done.usage.completion_tokens for done in completions if done.usage)),
         }
@@ -129,6 +131,10 @@ async def _call_at_once(
         f"The service takes {_LIMIT.rate:g} calls a second and {_LIMIT.burst} in one burst, and "
         "tells no one; the client found its way.\n"
     )
+
+
+def _limit_found(pace: GatePace) -> str:
+    return "not met yet" if pace.rate is None else f"{pace.rate:.1f} a second"
 
 
 async def _break_stream(
@@ -161,7 +167,7 @@ class _View(Protocol):
 
     def title(self, text: str) -> None: ...
 
-    def progress(self, done: int, whole: int) -> None: ...
+    def progress(self, done: int, whole: int, pace: GatePace) -> None: ...
 
     def end_progress(self) -> None: ...
 
@@ -184,7 +190,7 @@ class _PlainView:
     def title(self, text: str) -> None:
         self._output.write(f"\n== {text}\n\n")
 
-    def progress(self, done: int, whole: int) -> None:
+    def progress(self, done: int, whole: int, pace: GatePace) -> None:
         """Nothing: a line that is rewritten is no line of a file."""
 
     def end_progress(self) -> None:
@@ -210,8 +216,11 @@ class _RichView:
         self._console.rule(text, align="left", characters="-")
         self._console.print()
 
-    def progress(self, done: int, whole: int) -> None:
-        words = f"answered {done} of {whole}"
+    def progress(self, done: int, whole: int, pace: GatePace) -> None:
+        words = (
+            f"answered {done} of {whole}, {pace.in_flight} in flight, {pace.waiting} waiting, "
+            f"{pace.rejected} rejected; limit: {_limit_found(pace)}"
+        )
         if self._status is None:
             self._status = self._console.status(words)
             self._status.start()

@@ -76,6 +76,10 @@ class Permit:
             self._gate.limiter.reject(self._ticket, self._gate.clock(), retry_after)
             self._gate.let_go()
 
+    def pause(self, seconds: float) -> None:
+        """The service told, in an answer, that it takes no more for so long."""
+        self._gate.limiter.pause(self._gate.clock(), seconds)
+
     def fail(self) -> None:
         """The service failed, or could not be reached."""
         if self._take():
@@ -111,6 +115,7 @@ class Gate:
         self.clock = clock
         self._waiting: list[tuple[int, int, asyncio.Future[Ticket]]] = []
         self._count = 0
+        self._told_limit = limiter.rate, limiter.concurrency
         self._turns = itertools.count()
         self._timer: asyncio.Handle | None = None
         self._call_later = call_later
@@ -132,6 +137,19 @@ class Gate:
             waiting=self._count,
             rejected=limiter.rejected,
         )
+
+    def limit_changed(self) -> bool:
+        """Whether the learned limit is another than when this was asked last.
+
+        A rate that creeps counts when it has moved by a twentieth.
+        """
+        (rate, number), limiter = self._told_limit, self.limiter
+        same = number == limiter.concurrency and (
+            limiter.rate == rate or 0.95 * rate < limiter.rate < 1.05 * rate
+        )
+        if not same:
+            self._told_limit = limiter.rate, limiter.concurrency
+        return not same
 
     async def acquire(self, turn: int | None = None, *, tokens: int = 0) -> Permit:
         """Wait for the turn; ``turn`` is that of an earlier permit of the same request.

@@ -158,6 +158,10 @@ class Limiter:
             steps = min(self._failures - _LOST, 10)
             self._closed_until = max(self._closed_until, now + min(_MAX_PAUSE, pause * 2**steps))
 
+    def pause(self, now: float, seconds: float) -> None:
+        """The service told that it takes none for so long."""
+        self._closed_until = max(self._closed_until, now + seconds)
+
     def reject(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
         """It was rejected for the rate or for the number at once."""
         self.end(ticket)
@@ -172,7 +176,7 @@ class Limiter:
             pause = max(2 * (now - ticket.started), 0.001 * self._in_a_row)
             self._closed_until = max(self._closed_until, now + min(0.5, pause))
         if retry_after is not None:
-            self._closed_until = max(self._closed_until, now + retry_after)
+            self.pause(now, retry_after)
         if ticket.started <= self._decided_at:
             # It was on its way already, and is part of the same lesson.
             if self._last_was_number:

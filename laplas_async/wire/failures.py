@@ -4,11 +4,8 @@ Pure: status, headers and body in, an ``APIError`` out. It refuses to decide abo
 (``pacing.retry`` does).
 """
 
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from attrs import frozen
@@ -25,6 +22,7 @@ from laplas_async.errors import (
     ServerError,
 )
 from laplas_async.wire.codec import DecodeError, loads, quote, without
+from laplas_async.wire.pauses import pause_told, retry_after
 
 # WIRE: "Free-tier limit: You've reached your free limit for the hour"; OpenAI: insufficient_quota.
 _QUOTA = re.compile(
@@ -148,9 +146,14 @@ def api_error(
         status=status,
         code=failure.code,
         request_id=without(request_id(headers), secret) or failure.request_id,
-        retry_after=retry_after(headers, now=now),
+        retry_after=_told_wait(status, headers, now),
         body=body if not isinstance(body, str) else _shorten(body, 2000),
     )
+
+
+def _told_wait(status: int, headers: Mapping[str, str], now: float) -> float | None:
+    asked = retry_after(headers, now=now)
+    return pause_told(headers, now=now) if asked is None and status == 429 else asked
 
 
 def is_quota(words: str) -> bool:
@@ -180,36 +183,6 @@ def error_class(status: int, failure: Failure) -> type[APIError]:
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The id that support asks for: ``x-request-id``, else ``x-inference-id``."""
     return headers.get("x-request-id") or headers.get("x-inference-id")
-
-
-def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """``Retry-After`` (RFC 9110: seconds or an HTTP date) in seconds from ``now``, or None.
-
-    ``retry-after-ms``, which some services send beside it, is finer and counts first. A date that
-    is past is 0; words that make no sense are None.
-    """
-    milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    seconds = _seconds(value)
-    if seconds is not None or not value:
-        return seconds
-    try:
-        date = parsedate_to_datetime(value)
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        return max(0.0, date.timestamp() - now)
-    except (ValueError, OverflowError, TypeError):
-        return None
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        seconds = float(value or "")
-    except ValueError:
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _status(value: Any) -> int | None:

@@ -16,6 +16,7 @@ from laplas_async import (
     Cost,
     LaplasClient,
     LaplasError,
+    Limits,
     Message,
     NotFoundError,
     OutOfCreditsError,
@@ -393,3 +394,17 @@ async def test_a_call_ends_when_the_client_is_closed(key: str, simulator: Simula
     with pytest.raises(ConfigError, match="closed"):
         await client.complete("Hello")
     assert await simulator.wait_for(lambda counts: counts.open_connections == 0)
+
+
+async def test_an_answer_that_says_none_is_left_makes_the_next_wait(
+    simulator: Simulator, key: str
+) -> None:
+    body = {"choices": [{"message": {"role": "assistant", "content": "Rhine"}}]}
+    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
+    simulator.script(Fault.status(200, body=body, headers=told))
+    async with LaplasClient(key, simulator.base_url, limits=Limits(max_wait=0.001)) as client:
+        assert (await client.complete("Name a river.")).text == "Rhine"
+        with pytest.raises(RequestTimeoutError) as caught:
+            await client.complete("Another.")
+    assert caught.value.phase == "turn"
+    assert simulator.counts.requests == 1

@@ -1,6 +1,7 @@
 """Many requests through one client, over a real socket: order, failures, memory, leaving early."""
 
 import asyncio
+import itertools
 import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -146,7 +147,14 @@ async def test_under_a_hidden_limit_every_call_is_answered_and_events_tell_it(ke
     kinds = [event.kind for event in events]
     assert kinds.count("rejected") == kinds.count("retry") == sim.counts.rejected
     assert kinds.count("attempt") == 120
-    assert all(event.attempt is not None for event in events if event.kind != "retry")
+    assert all(
+        event.attempt is not None for event in events if event.kind not in ("retry", "limit")
+    )
+    # The first rejection changes what is taken for the limit, and so it is told.
+    assert kinds[kinds.index("rejected") + 1] == "limit"
+    told = [event.pace.concurrency for event in events if event.kind == "limit"]
+    assert told[0] < 1000
+    assert all(one != other for one, other in itertools.pairwise(told))
 
 
 async def test_a_call_that_finds_no_turn_in_time_fails_fast(key: str, simulator: Simulator) -> None:
@@ -172,7 +180,7 @@ async def test_tokens_per_minute_refuse_what_never_fits(key: str, simulator: Sim
         with pytest.raises(ConfigError, match="tokens_per_minute"):
             await client.complete("Hello", max_tokens=5000)
         await client.complete("Hello", max_tokens=500)
-        used = client.gate.limiter._tokens_used
+        used = client.gate.limiter._ledger._tokens
         assert 0 < used <= 520
     assert simulator.counts.requests == 1
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from laplas_async.wire.failures import (
     is_quota,
     read_failure,
     request_id,
-    retry_after,
 )
 
 NOW = 1_700_000_000.0
@@ -247,53 +245,6 @@ def test_a_header_s_request_id_counts_before_the_body_s() -> None:
 
 
 # --- Retry-After ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0.0),
-        ("5", 5.0),
-        (" 5 ", 5.0),
-        ("1.5", 1.5),
-        ("-3", 0.0),
-        ("", None),
-        ("soon", None),
-        ("inf", None),
-        ("-inf", None),
-        ("nan", None),
-        ("1e999", None),
-        ("9" * 400, None),
-        ("5s", None),
-        (formatdate(NOW + 90, usegmt=True), 90.0),
-        (formatdate(NOW - 90, usegmt=True), 0.0),
-        ("Tue, 14 Nov 2023 22:14:50", 90.0),
-        ("Tue, 14 Nov 2023 23:14:50 +0100", 90.0),
-        ("Tue, 99 Nov 2023 22:14:50 GMT", None),
-        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
-        ("Mon, 01 Jan 0001 00:00:00 +2359", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    told = retry_after({"retry-after": value}, now=NOW)
-    if "9999" in value or "0001" in value:
-        assert told is None or told >= 0
-    else:
-        assert told == (None if seconds is None else pytest.approx(seconds))
-    assert error_of(429, retry_after=value).retry_after == told
-
-
-def test_milliseconds_count_first() -> None:
-    assert retry_after({"retry-after": "9", "retry-after-ms": "250"}, now=NOW) == 0.25
-    assert retry_after({"retry-after": "9", "retry-after-ms": "x"}, now=NOW) == 9.0
-    assert retry_after({}, now=NOW) is None
-
-
-@settings(deadline=None)
-@given(st.text(), st.floats(0, 1e10))
-def test_any_words_are_a_delay_or_none(value: str, now: float) -> None:
-    seconds = retry_after({"retry-after": value, "retry-after-ms": value}, now=now)
-    assert seconds is None or 0 <= seconds < float("inf")
 
 
 # --- the key ----------------------------------------------------------------------------------

@@ -299,3 +299,16 @@ def test_without_learning_a_rejection_changes_nothing() -> None:
 def test_a_limit_that_cannot_be_is_told(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Limits(**arguments)
+
+
+@pytest.mark.parametrize("overtaken_is_told_first", [False, True])
+def test_a_request_that_was_overtaken_on_its_way_does_not_close_the_window(
+    *, overtaken_is_told_first: bool
+) -> None:
+    # Its connection came up late: sixteen sent after it were let in, and it was not.
+    limiter = Limiter()
+    sent = [limiter.start(0.001 * place) for place in range(20)]
+    rejected = [sent[1], *sent[17:]] if overtaken_is_told_first else [*sent[17:], sent[1]]
+    for ticket in rejected:
+        limiter.reject(ticket, 0.04)
+    assert limiter.concurrency == 16
