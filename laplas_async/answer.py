@@ -57,8 +57,9 @@ class StreamedAnswer:
         self._sent_at = sent_at
         self._parser = SSEParser()
         self._reader = ChunkReader()
-        self._events: Iterator[ServerSentEvent] = iter(())
-        self._held: deque[ChatCompletionChunk] = deque()
+        self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
+        self._at = 0
+        self.ready: deque[ChatCompletionChunk] = deque()  # to be handed out next
         self._begun = False  # content has come
         self._lead: bytes | None = b""  # the first bytes, until they show what kind of body it is
         self._body: list[bytes] | None = None  # of a body that is no stream
@@ -77,11 +78,10 @@ class StreamedAnswer:
         """Read until the first content is here (or the end, if there is none)."""
         self._watch()
         try:
-            while not self._begun and len(self._held) < _MAX_HELD:
-                chunk = await self._next()
-                if chunk is None:
+            while not self._begun and (held := len(self.ready)) < _MAX_HELD:
+                await self._fill()
+                if len(self.ready) == held:
                     break
-                self._held.append(chunk)
         except BaseException:
             self.close()
             raise
@@ -91,9 +91,12 @@ class StreamedAnswer:
     async def next(self) -> ChatCompletionChunk | None:
         """The next chunk, as it came; None at the end of a whole answer.
 
-        Raises the ``StreamError`` that it ended with, again each time it is asked.
+        Raises the ``StreamError`` that it ended with, again each time it is asked. What is in
+        ``ready`` may be taken from there.
         """
-        return self._held.popleft() if self._held else await self._next()
+        if not self.ready:
+            await self._fill()
+        return self.ready.popleft() if self.ready else None
 
     def completion(self) -> ChatCompletion:
         """What has come so far."""
@@ -110,37 +113,38 @@ class StreamedAnswer:
 
     def close(self, reason: LaplasError | None = None) -> None:
         """End it here, at once. Unless it was whole, the reader gets ``reason``."""
+        self.ready.clear()
         self._settle(reason or StreamTruncatedError("the stream was closed before its end"))
         self.response.close(reason)
 
     # --- from bytes to chunks -----------------------------------------------------------------
 
-    async def _next(self) -> ChatCompletionChunk | None:
+    async def _fill(self) -> None:
+        """Read until a chunk is ready, or the answer is at its end; raises what it ended with."""
         try:
             while not self._ended:
-                for event in self._events:
-                    chunk = self._take(event)
-                    if chunk is not None:
-                        return chunk
-                    if self._done:  # what comes behind it does not count
-                        break
-                if self._done:
+                if self._at < len(self._blocks) and not self._done:
+                    if self._take():
+                        return
+                elif self._done:  # what comes behind it does not count
                     self._conclude(await self._drain())
                 elif self._at_end:
                     self._conclude(None)
                 elif data := await self._read():
-                    self._events = iter(self._parse(data))
+                    self._blocks, self._at = self._split(data), 0
                 else:
                     self._at_end = True
                     if self._body is not None:
-                        return self._read_body(b"".join(self._body))
+                        self._read_body(b"".join(self._body))
+                        return
                     last = self._parser.unfinished()
-                    self._events = iter([last] if last is not None else ())
+                    if last is not None and (chunk := self._read_event(last)) is not None:
+                        self.ready.append(chunk)
+                        return  # the verdict comes when it was taken
         except LaplasError as error:
             self._conclude(error)
         if self._failure is not None:
             raise self._failure
-        return None
 
     async def _read(self) -> bytes:
         if self._silent_since is None:
@@ -151,7 +155,7 @@ class StreamedAnswer:
         finally:
             self._waiting = False
 
-    def _parse(self, data: bytes) -> list[ServerSentEvent]:
+    def _split(self, data: bytes) -> list[bytes]:
         if self._lead is not None:
             self._lead += data
             start = self._lead.lstrip(_BLANK)[:1]
@@ -161,7 +165,7 @@ class StreamedAnswer:
             if start or len(self._lead) > _MAX_PAGE_BYTES:
                 self._lead = None
         if self._body is None:
-            return self._parser.feed(data)
+            return self._parser.split(data)
         self._body.append(data)
         self._body_size += len(data)
         if self._is_page and self._body_size > _MAX_PAGE_BYTES:
@@ -170,7 +174,28 @@ class StreamedAnswer:
             raise StreamProtocolError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
         return []
 
-    def _take(self, event: ServerSentEvent) -> ChatCompletionChunk | None:
+    def _take(self) -> bool:
+        """Look into the next blocks; whether a chunk is ready now."""
+        index, chunks, texts = self._reader.read_alike(self._blocks, self._at)
+        if chunks:
+            self._at += len(chunks)
+            self.ready += chunks
+            self.accumulator.add_texts(index, texts)
+            if any(texts):
+                self._begun = True
+                self._silent_since = None
+            return True
+        block = self._blocks[self._at]
+        self._at += 1
+        event = self._parser.read(block)
+        chunk = None if event is None else self._read_event(event)
+        if chunk is None:
+            return False
+        self._reader.learn(block, chunk)
+        self.ready.append(chunk)
+        return True
+
+    def _read_event(self, event: ServerSentEvent) -> ChatCompletionChunk | None:
         data = event.data
         if data[:6] == b"[DONE]" or not data or data.isspace():
             self._done = data[:6] == b"[DONE]"
@@ -195,7 +220,7 @@ class StreamedAnswer:
             if chunk.choices[0].finish_reason is not None:
                 self._watch()  # from here on, little is waited for
 
-    def _read_body(self, body: bytes) -> ChatCompletionChunk:
+    def _read_body(self, body: bytes) -> None:
         """A body that is no stream: one JSON answer, an error in JSON, or a page."""
         try:
             answer = loads(body.lstrip(_BLANK))
@@ -205,7 +230,8 @@ class StreamedAnswer:
                 chunk = chunk_from_completion(answer)
                 self._add(chunk)
                 self._done = True
-                return chunk
+                self.ready.append(chunk)
+                return
         except DecodeError as error:
             words = read_failure(body.decode("utf-8", "replace")).message or str(error)
         else:

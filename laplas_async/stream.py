@@ -7,6 +7,7 @@ to a finaliser. How an answer is read and judged is in ``answer``, how it is beg
 import asyncio
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,7 @@ class ChatStream:
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
+        self._ready: deque[ChatCompletionChunk] = deque()  # the answer's own
         self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
@@ -65,6 +67,7 @@ class ChatStream:
                 raise StreamTruncatedError("the stream was closed before it began") from None
             raise
         self._answer, self._permit = answer, permit
+        self._ready = answer.ready
         loop = asyncio.get_running_loop()
         dropped = weakref.finalize(self, _let_go, loop, answer, permit)
         dropped.atexit = False
@@ -98,6 +101,8 @@ class ChatStream:
         Raises ``StreamError`` (truncated, timeout, an error event, no chunk) with the partial.
         Cancelling it loses nothing inside a block; outside of one, it closes the stream.
         """
+        if self._ready:  # as nearly always, when they come fast
+            return self._ready.popleft()
         answer = self._answer
         if answer is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")

@@ -56,6 +56,10 @@ class Accumulator:
                 choice = self._choices[delta.index] = _Choice()
             choice.add(delta)
 
+    def add_texts(self, index: int, texts: list[str]) -> None:
+        """Take chunks that add nothing but these texts, to a choice that has begun."""
+        self._choices[index].content += filter(None, texts)
+
     @property
     def started(self) -> bool:
         """Whether any choice has come."""

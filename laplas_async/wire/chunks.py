@@ -4,6 +4,7 @@ It keeps what one event needs from the one before: half a character. It refuses 
 the stream is whole (``stream`` does).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -11,7 +12,9 @@ import orjson
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
 from laplas_async.wire.failures import is_failure
+from laplas_async.wire.template import Template
 
+_RAREST = 4096  # events between two tries to learn their form
 _Place = tuple[int, str, int | None]  # of a text that grows: choice, field, tool call
 
 
@@ -34,6 +37,10 @@ class ChunkReader:
     def __init__(self) -> None:
         self._halves: dict[_Place, str] = {}
         self._mending = False
+        self._template: Template | None = None
+        self._hits = 0  # of the template
+        self._forms = 0  # learned in vain, one after the other
+        self._wait = 0  # events until the next is worth learning
 
     def read(self, data: bytes, event: str = "") -> ChatCompletionChunk | None:
         """One event's data to a chunk; None for an unknown event that carries none.
@@ -54,12 +61,35 @@ class ChunkReader:
             raise DecodeError(f"expected a chunk, got {quote(data)}")
         return structure(body, ChatCompletionChunk)
 
+    def learn(self, block: bytes, chunk: ChatCompletionChunk) -> None:
+        """Take the block that this chunk was just read from for the form of those to come."""
+        if self._wait:
+            self._wait -= 1
+            return
+        # Where every event differs in more than its text, a form is tried for ever more rarely.
+        self._forms = 0 if self._hits else self._forms + 1
+        self._wait = min(_RAREST, 2 ** min(self._forms, 16) - 1)
+        self._hits = 0
+        self._template = None if self._mending else Template.learn(block, chunk)
+
+    def read_alike(
+        self, blocks: Sequence[bytes], start: int
+    ) -> tuple[int, list[ChatCompletionChunk], list[str]]:
+        """As many chunks as follow of the form learned, their texts, and of which choice."""
+        template = self._template
+        if template is None:
+            return 0, [], []
+        chunks, texts = template.read(blocks, start)
+        self._hits += len(chunks)
+        return template.index, chunks, texts
+
     def _load(self, data: bytes) -> Any:
         try:
             body = orjson.loads(data)
         except orjson.JSONDecodeError:
             body = loads_raw(data)
             self._mending = True
+            self._template = None  # half a character may come where only text was expected
         if self._mending:
             try:
                 self._join_halves(body)

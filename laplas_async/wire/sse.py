@@ -47,6 +47,13 @@ class SSEParser:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes (any cut, also empty); give the events that end in them."""
+        return [event for block in self.split(data) if (event := self.read(block)) is not None]
+
+    def split(self, data: bytes) -> list[bytes]:
+        """As ``feed``, but gives the blocks of lines as they came, for ``read`` to look into.
+
+        In each are the lines of one event, or of none; a line end may lead.
+        """
         if self._failure is not None:
             raise self._failure
         data = self._with_line_feeds(data)
@@ -64,14 +71,16 @@ class SSEParser:
             data = b"".join(pieces)
             pieces.clear()
         self._size = 0
-        *blocks, rest = data.split(b"\n\n")
-        events = self._read_all(blocks)
+        blocks = data.split(b"\n\n")
+        rest = blocks.pop()
+        if len(data) > self._max:
+            blocks = self._small_ones(blocks)
         if rest and self._failure is None:
             pieces.append(rest)
             self._keep(len(rest))
-        if self._failure is not None and not events:
+        if self._failure is not None and not blocks:
             raise self._failure
-        return events
+        return blocks
 
     def unfinished(self) -> ServerSentEvent | None:
         """At the end of the bytes: the event that lacks only its blank line, or None.
@@ -91,7 +100,7 @@ class SSEParser:
         if len(block.strip(b"\n")) > self._max:
             self._fail()
             return self.unfinished()
-        return self._read(block)
+        return self.read(block)
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         """The bytes without a leading mark, and with LF for every line end."""
@@ -111,24 +120,20 @@ class SSEParser:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
 
-    def _read_all(self, blocks: list[bytes]) -> list[ServerSentEvent]:
-        """Blocks of lines to events, up to one that is too large."""
-        events: list[ServerSentEvent] = []
-        for block in blocks:
-            # By far the most common event is one line of data.
-            if block[:6] == b"data: " and b"\n" not in block:
-                event: ServerSentEvent | None = ServerSentEvent(block[6:])
-            else:
-                event = self._read(block)
+    def _small_ones(self, blocks: list[bytes]) -> list[bytes]:
+        """Those before one that is too large; it ends the stream."""
+        for place, block in enumerate(blocks):
             # A line end that was left over from the block before may lead.
-            if len(block) > self._max and len(block.removeprefix(b"\n")) > self._max:
+            if len(block.removeprefix(b"\n")) > self._max:
                 self._fail()
-                break
-            if event is not None:
-                events.append(event)
-        return events
+                return blocks[:place]
+        return blocks
 
-    def _read(self, block: bytes) -> ServerSentEvent | None:
+    def read(self, block: bytes) -> ServerSentEvent | None:
+        """The event that a block of ``split`` holds; None where it holds none."""
+        # By far the most common event is one line of data.
+        if block[:6] == b"data: " and b"\n" not in block:
+            return ServerSentEvent(block[6:])
         lines: list[bytes] = []
         kind = b""
         for line in block.split(b"\n"):
