@@ -6,7 +6,7 @@ It refuses to retry: until the first content came, ``calls`` may throw it away a
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from laplas_async.errors import (
     APIError,
@@ -59,7 +59,11 @@ class StreamedAnswer:
         self._reader = ChunkReader()
         self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
         self._at = 0
-        self.ready: deque[ChatCompletionChunk] = deque()  # to be handed out next
+        # To be handed out next. A text stands for the chunk that ``chunk`` makes of it: made one
+        # by one they are short-lived, and cost half of what hundreds at once do.
+        self.ready: deque[ChatCompletionChunk | str] = deque()
+        self.chunk: Callable[[str], ChatCompletionChunk] = _no_form
+        self.index = 0  # of the choice that such texts are of
         self._begun = False  # content has come
         self._lead: bytes | None = b""  # the first bytes, until they show what kind of body it is
         self._body: list[bytes] | None = None  # of a body that is no stream
@@ -96,7 +100,10 @@ class StreamedAnswer:
         """
         if not self.ready:
             await self._fill()
-        return self.ready.popleft() if self.ready else None
+            if not self.ready:
+                return None
+        item = self.ready.popleft()
+        return self.chunk(item) if isinstance(item, str) else item
 
     def completion(self) -> ChatCompletion:
         """What has come so far."""
@@ -176,11 +183,12 @@ class StreamedAnswer:
 
     def _take(self) -> bool:
         """Look into the next blocks; whether a chunk is ready now."""
-        index, chunks, texts = self._reader.read_alike(self._blocks, self._at)
-        if chunks:
-            self._at += len(chunks)
-            self.ready += chunks
-            self.accumulator.add_texts(index, texts)
+        texts = self._reader.texts(self._blocks, self._at)
+        if texts and (form := self._reader.form) is not None:
+            self._at += len(texts)
+            self.accumulator.add_texts(form.index, texts)
+            self.chunk, self.index = form.chunk, form.index
+            self.ready += texts if self._begun else map(form.chunk, texts)
             if any(texts):
                 self._begun = True
                 self._silent_since = None
@@ -355,6 +363,10 @@ class StreamedAnswer:
             case "idle":
                 return f"no content for {self._timeouts.idle} s (idle)"
         return f"not at its end within {self._total} s of sending (total)"
+
+
+def _no_form(text: str) -> ChatCompletionChunk:
+    raise AssertionError(text)  # texts are ready only when their form is known
 
 
 def has_content(chunk: ChatCompletionChunk) -> bool:

@@ -38,7 +38,7 @@ class ChatStream:
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
-        self._ready: deque[ChatCompletionChunk] = deque()  # the answer's own
+        self._ready: deque[ChatCompletionChunk | str] = deque()  # the answer's own
         self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
@@ -101,9 +101,10 @@ class ChatStream:
         Raises ``StreamError`` (truncated, timeout, an error event, no chunk) with the partial.
         Cancelling it loses nothing inside a block; outside of one, it closes the stream.
         """
-        if self._ready:  # as nearly always, when they come fast
-            return self._ready.popleft()
         answer = self._answer
+        if self._ready and answer is not None:  # as nearly always, when they come fast
+            item = self._ready.popleft()
+            return answer.chunk(item) if type(item) is str else item  # type: ignore[return-value]
         if answer is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")
         if self._reading:
@@ -127,6 +128,14 @@ class ChatStream:
             self._release()
             raise StopAsyncIteration
         return chunk
+
+    def next_text(self) -> str | None:
+        """A text of choice 0 that is here already, without the chunk around it; for ``text``."""
+        ready, answer = self._ready, self._answer
+        while ready and answer is not None and answer.index == 0 and type(ready[0]) is str:
+            if (text := ready.popleft()) and type(text) is str:
+                return text
+        return None
 
     def text(self) -> "TextStream":
         """The text of choice 0 alone, piece by piece: ``async for piece in stream.text()``."""
@@ -214,6 +223,8 @@ class TextStream:
 
     async def __anext__(self) -> str:
         """The next piece of text. Raises as the stream does."""
+        if (text := self._stream.next_text()) is not None:
+            return text
         async for chunk in self._stream:
             if text := chunk.text:
                 return text

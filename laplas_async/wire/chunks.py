@@ -72,16 +72,18 @@ class ChunkReader:
         self._hits = 0
         self._template = None if self._mending else Template.learn(block, chunk)
 
-    def read_alike(
-        self, blocks: Sequence[bytes], start: int
-    ) -> tuple[int, list[ChatCompletionChunk], list[str]]:
-        """As many chunks as follow of the form learned, their texts, and of which choice."""
-        template = self._template
-        if template is None:
-            return 0, [], []
-        chunks, texts = template.read(blocks, start)
-        self._hits += len(chunks)
-        return template.index, chunks, texts
+    @property
+    def form(self) -> Template | None:
+        """The form learned last."""
+        return self._template
+
+    def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
+        """The texts of as many blocks as follow of the form learned: each is a chunk of it."""
+        if self._template is None:
+            return []
+        texts = self._template.texts(blocks, start)
+        self._hits += len(texts)
+        return texts
 
     def _load(self, data: bytes) -> Any:
         try:

@@ -7,7 +7,7 @@ of the work. It refuses to guess: an event that differs anywhere else goes the l
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import orjson
@@ -23,17 +23,13 @@ _STRING: Final = re.compile(rb':[ ]?("(?:[^"\\]|\\.)*")')
 class Template:
     """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last."""
 
-    __slots__ = ("_chunk", "_head", "_tail")
+    __slots__ = ("_head", "_tail", "chunk", "index")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
         self._tail = tail
-        self._chunk = chunk
-
-    @property
-    def index(self) -> int:
-        """Of which choice the content is."""
-        return self._chunk.choices[0].index
+        self.index = chunk.choices[0].index  # of the choice that the texts belong to
+        self.chunk = _maker(chunk)  # the chunk with this text as its content
 
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
@@ -55,19 +51,11 @@ class Template:
         delta.content = chunk.choices[0].delta.content
         return cls(head, tail, proof) if proof == chunk else None
 
-    def read(
-        self, blocks: Sequence[bytes], start: int
-    ) -> tuple[list[ChatCompletionChunk], list[str]]:
-        """As many chunks as follow of this form, from the block at ``start``, and their texts."""
+    def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
+        """The contents of as many blocks as follow of this form, from the one at ``start``."""
         head, tail, loads = self._head, self._tail, _loads
-        first, last = len(head) - 1, 1 - len(tail)
+        first, last = len(head) - 1, 1 - len(tail) or None
         least = len(head) + len(tail)
-        known = self._chunk
-        id_, created, model, object_ = known.id, known.created, known.model, known.object
-        extra, choice = known.extra, known.choices[0]
-        index, choice_extra, role = choice.index, choice.extra, choice.delta.role
-        delta_extra = choice.delta.extra
-        chunks: list[ChatCompletionChunk] = []
         texts: list[str] = []
         for at in range(start, len(blocks)):
             block = blocks[at]
@@ -75,34 +63,29 @@ class Template:
                 break
             try:
                 # From quote to quote: nothing but one JSON string can be read there.
-                text = loads(block[first : last or None])
+                texts.append(loads(block[first:last]))
             except orjson.JSONDecodeError:
                 break
-            # Nothing is shared: what a caller does to one chunk does not show in the next.
-            chunks.append(
-                ChatCompletionChunk(
-                    id_,
-                    [
-                        ChunkChoice(
-                            index,
-                            Delta(role, text, None, None, delta_extra.copy()),
-                            None,
-                            None,
-                            choice_extra.copy(),
-                        )
-                    ],
-                    created,
-                    model,
-                    None,
-                    object_,
-                    extra.copy(),
-                )
-            )
-            texts.append(text)
-        return chunks, texts
+        return texts
 
 
 _loads: Any = orjson.loads
+
+
+def _maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
+    id_, created, model, object_ = known.id, known.created, known.model, known.object
+    choice = known.choices[0]
+    index, role = choice.index, choice.delta.role
+    extra, choice_extra, delta_extra = known.extra, choice.extra, choice.delta.extra
+
+    def chunk(text: str) -> ChatCompletionChunk:
+        # Nothing is shared: what a caller does to one chunk does not show in the next.
+        delta = Delta(role, text, None, None, delta_extra.copy() if delta_extra else {})
+        choice = ChunkChoice(index, delta, None, None, choice_extra.copy() if choice_extra else {})
+        more = extra.copy() if extra else {}
+        return ChatCompletionChunk(id_, [choice], created, model, None, object_, more)
+
+    return chunk
 
 
 def _adds_only_text(chunk: ChatCompletionChunk) -> bool:

@@ -36,11 +36,11 @@ def the_short_way(blocks: Sequence[bytes]) -> list[ChatCompletionChunk | str]:
     reader = ChunkReader()
     got: list[ChatCompletionChunk | str] = []
     while len(got) < len(blocks):
-        index, chunks, texts = reader.read_alike(blocks, len(got))
-        assert [chunk.choices[0].delta.content for chunk in chunks] == texts
-        assert all(chunk.choices[0].index == index for chunk in chunks)
-        got += chunks
-        if not chunks:
+        texts = reader.texts(blocks, len(got))
+        if texts:
+            assert reader.form is not None
+            got += map(reader.form.chunk, texts)
+        else:
             block = blocks[len(got)]
             got.append(chunk := read_one(reader, block))
             if not isinstance(chunk, str):
@@ -63,9 +63,11 @@ def test_events_of_one_form_are_read_at_once() -> None:
     first = reader.read(blocks[0][6:])
     assert first is not None
     reader.learn(blocks[0], first)
-    index, chunks, texts = reader.read_alike(blocks, 1)
-    assert (index, texts) == (0, [" Fluß", "", "河", ' "', "\n", "😀"])
-    assert [first, *chunks] == the_long_way(blocks)
+    texts = reader.texts(blocks, 1)
+    assert texts == [" Fluß", "", "河", ' "', "\n", "😀"]
+    assert reader.form is not None
+    assert reader.form.index == 0
+    assert [first, *map(reader.form.chunk, texts)] == the_long_way(blocks)
 
 
 SAME = body_of("text")
@@ -151,7 +153,7 @@ def test_a_stream_whose_events_all_differ_is_seldom_tried() -> None:
     tried = 0
     for number in range(2000):
         block = block_of(body_of("x", obfuscation="z" * (number % 17), n=number))
-        assert reader.read_alike([block], 0)[1] == []
+        assert reader.texts([block], 0) == []
         chunk = reader.read(block[6:])
         assert chunk is not None
         waiting = reader._wait
