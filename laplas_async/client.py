@@ -11,6 +11,7 @@ import ssl
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -102,11 +103,13 @@ class LaplasClient:
         self.on_event = on_event
         self.chat = Chat(Completions(self.complete, self.stream))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # that the loop runs in
         self._calls: set[asyncio.Timeout] = set()
         self._streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
         self._fans: set[Fan] = set()
         self._mean_tokens = 0.0  # of an answer, as learnt; 0: none was told yet
         self._closed = False
+        self._ending = False  # closed, and what still runs is being ended
         self._idle = asyncio.Event()  # closed, and nothing runs any more
 
     def __repr__(self) -> str:
@@ -137,12 +140,13 @@ class LaplasClient:
         body = self._encode(messages, model, parameters, extra_body, stream=False)
         tokens = self._reserve(body, parameters)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
+        scope = asyncio.Timeout(None)  # bounds each try, and aclose() ends the call through it
 
         async def ask(this: Try) -> ChatCompletion:
-            return await self._ask(this, body, limits, headers)
+            return await self._ask(this, body, limits, headers, scope)
 
         try:
-            async with asyncio.timeout(None) as scope:  # no bound: aclose() ends it through this
+            async with scope:
                 self._calls.add(scope)
                 try:
                     done = await run(
@@ -250,9 +254,11 @@ class LaplasClient:
             fan.cancel()
         for stream in list(self._streams):
             await stream.aclose()
+        self._ending = True
         if self._calls and self._loop is not None:
             for scope in self._calls:
-                scope.reschedule(self._loop.time())
+                if not scope.expired():
+                    scope.reschedule(self._loop.time())
             await self._idle.wait()  # they give their connections back first
         await self._transport.close()
 
@@ -273,21 +279,32 @@ class LaplasClient:
     # --- one try ------------------------------------------------------------------------------
 
     async def _ask(
-        self, this: Try, body: bytes, timeouts: Timeouts, headers: Mapping[str, str]
+        self,
+        this: Try,
+        body: bytes,
+        timeouts: Timeouts,
+        headers: Mapping[str, str],
+        scope: asyncio.Timeout,
     ) -> ChatCompletion:
         total = timeouts.total_for(stream=False)
+        deadline = None
+        if total is not None and self._loop is not None and not self._ending:
+            deadline = self._loop.time() + total
+            scope.reschedule(deadline)
         try:
-            async with asyncio.timeout(total):
-                response = await self._post(this, body, timeouts, headers, stream=False)
-                try:
-                    data = await response.read_all()
-                except BaseException:
-                    response.close()
-                    raise
-        except TimeoutError as error:
-            if isinstance(error, LaplasError):
+            response = await self._post(this, body, timeouts, headers, stream=False)
+            try:
+                data = await response.read_all()
+            except BaseException:
+                response.close()
                 raise
-            raise RequestTimeoutError(f"no answer within {total} s (total)") from None
+        except asyncio.CancelledError:
+            if deadline is not None and scope.expired() and scope.when() == deadline:
+                raise RequestTimeoutError(f"no answer within {total} s (total)") from None
+            raise
+        finally:
+            if deadline is not None and not scope.expired() and not self._ending:
+                scope.reschedule(None)
         return read_completion(response, data)
 
     async def _ask_stream(
@@ -382,12 +399,15 @@ class LaplasClient:
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError("this client is closed; make another LaplasClient")
+        loop = self._loop
+        if loop is not None and loop.is_running() and get_ident() == self._thread:
+            return  # the running loop of this thread: told without the system call that asks it
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # stream() may be called, not entered, outside of a loop
         if self._loop is None:
-            self._loop = loop
+            self._loop, self._thread = loop, get_ident()
         elif self._loop is not loop:
             raise ConfigError(
                 "this client belongs to another event loop; make one LaplasClient for each loop"

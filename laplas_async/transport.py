@@ -165,7 +165,7 @@ class Response:
 class Transport:
     """One endpoint: its URL, key, headers, and the aiohttp session, opened when first used.
 
-    ``on_connect`` is told the seconds that each new connection took.
+    ``on_connect`` is told the seconds that the first connections took.
     A ``session`` of the caller's is used as it is (its proxies, TLS and limits) and never closed.
     """
 
@@ -205,6 +205,8 @@ class Transport:
         self._on_connect = on_connect
         self._session = session
         self._owned = session is None
+        self._listening: aiohttp.ClientSession | None = None  # used until the first has connected
+        self._heard = False
         self._proxy: str | None = None
         self._lock = asyncio.Lock()
 
@@ -224,6 +226,8 @@ class Transport:
         session = self._session
         if session is None or (self._owned and session.closed):
             session = await self._open()
+        if self._listening is not None and not self._heard:
+            session = self._listening
         own = self._stream_headers if stream else self._plain_headers
         try:
             response = await session.post(
@@ -249,7 +253,12 @@ class Transport:
         session = self._session
         if self._owned and session is not None:
             self._session = None
-            await session.close()
+            await session.close()  # with the connections, so the other one is closed too
+
+    def _hear(self, seconds: float) -> None:
+        self._heard = True
+        if self._on_connect is not None:
+            self._on_connect(seconds)
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._lock:
@@ -260,15 +269,22 @@ class Transport:
                 self._proxy = await asyncio.to_thread(environment_proxy, self.url)
                 if self._ca_file is not None and self._ssl_context is None:
                     self._ssl_context = await asyncio.to_thread(load_ca, self._ca_file)
-                self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        limit=0,  # the gate decides how many at once
-                        ssl=self._ssl_context if self._ssl_context is not None else True,
-                        socket_factory=make_socket,
-                    ),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    trace_configs=[_trace(self._on_connect)] if self._on_connect else None,
+                connector = aiohttp.TCPConnector(
+                    limit=0,  # the gate decides how many at once
+                    ssl=self._ssl_context if self._ssl_context is not None else True,
+                    socket_factory=make_socket,
                 )
+                cookies = aiohttp.DummyCookieJar()
+                self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
+                if self._on_connect is not None:
+                    # Tracing costs each request some microseconds, so another session on the same
+                    # connections does it, for as long as there is something to learn.
+                    self._listening = aiohttp.ClientSession(
+                        connector=connector,
+                        connector_owner=False,
+                        cookie_jar=cookies,
+                        trace_configs=[_trace(self._hear)],
+                    )
             return self._session
 
 
