@@ -26,6 +26,7 @@ from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_compl
 from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
+from laplas_async.wire.template import Template
 
 # After [DONE] the connection is worth this much waiting to be used again, and no more.
 DRAIN_SECONDS = 0.05
@@ -57,6 +58,7 @@ class StreamedAnswer:
         self._sent_at = sent_at
         self._parser = SSEParser()
         self._reader = ChunkReader()
+        self._form: Template | None = None  # of the events, while they may be read by it
         self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
         self._at = 0
         # To be handed out next. A text stands for the chunk that ``chunk`` makes of it: made one
@@ -74,6 +76,7 @@ class StreamedAnswer:
         self._ended = False
         self._failure: LaplasError | None = None
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._waiting = False
         self._silent_since: float | None = None  # the wait for content began then
         self._timer: asyncio.TimerHandle | None = None
@@ -99,7 +102,17 @@ class StreamedAnswer:
         ``ready`` may be taken from there.
         """
         if not self.ready:
-            await self._fill()
+            data = None
+            if self._form is not None and self._at >= len(self._blocks):
+                # Where tokens come slowly, what is read is one event of the known form.
+                try:
+                    data = await self._read()
+                except LaplasError as error:
+                    self._conclude(error)
+                else:
+                    if (chunk := self._read_one(data)) is not None:
+                        return chunk
+            await self._fill(data)
             if not self.ready:
                 return None
         item = self.ready.popleft()
@@ -126,8 +139,22 @@ class StreamedAnswer:
 
     # --- from bytes to chunks -----------------------------------------------------------------
 
-    async def _fill(self) -> None:
-        """Read until a chunk is ready, or the answer is at its end; raises what it ended with."""
+    def _read_one(self, data: bytes) -> ChatCompletionChunk | None:
+        """The chunk, if these bytes are one event of the known form, and nothing else."""
+        form = self._form
+        if form is None or self._parser.pieces or (text := form.text(data)) is None:
+            return None
+        if text:
+            self._silent_since = None
+            self.accumulator.add_texts(form.index, [text])
+        self._reader.hits += 1
+        return form.chunk(text)
+
+    async def _fill(self, data: bytes | None = None) -> None:
+        """Until a chunk is ready, or the answer is at its end, read, first ``data`` if given.
+
+        Raises what it ended with.
+        """
         try:
             while not self._ended:
                 if self._at < len(self._blocks) and not self._done:
@@ -137,10 +164,12 @@ class StreamedAnswer:
                     self._conclude(await self._drain())
                 elif self._at_end:
                     self._conclude(None)
-                elif data := await self._read():
-                    self._blocks, self._at = self._split(data), 0
+                elif got := await self._read() if data is None else data:
+                    self._blocks, self._at = self._split(got), 0
+                    data = None
                 else:
                     self._at_end = True
+                    self._form = None
                     if self._body is not None:
                         self._read_body(b"".join(self._body))
                         return
@@ -155,7 +184,7 @@ class StreamedAnswer:
 
     async def _read(self) -> bytes:
         if self._silent_since is None:
-            self._silent_since = self._loop.time()
+            self._silent_since = self._now()
         self._waiting = True
         try:
             return await self.response.read()
@@ -200,6 +229,7 @@ class StreamedAnswer:
         if chunk is None:
             return False
         self._reader.learn(block, chunk)
+        self._form = self._reader.form
         self.ready.append(chunk)
         return True
 
@@ -285,6 +315,7 @@ class StreamedAnswer:
         if self._ended:
             return
         self._ended = True
+        self._form = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -330,7 +361,7 @@ class StreamedAnswer:
             self._timer = None
         if self._ended:
             return
-        now = self._loop.time()
+        now = self._now()
         at, phase = min(self._deadlines(now), default=(None, ""))
         if at is None:
             return

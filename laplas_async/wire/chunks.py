@@ -38,7 +38,7 @@ class ChunkReader:
         self._halves: dict[_Place, str] = {}
         self._mending = False
         self._template: Template | None = None
-        self._hits = 0  # of the template
+        self.hits = 0  # of the form
         self._forms = 0  # learned in vain, one after the other
         self._wait = 0  # events until the next is worth learning
 
@@ -67,9 +67,9 @@ class ChunkReader:
             self._wait -= 1
             return
         # Where every event differs in more than its text, a form is tried for ever more rarely.
-        self._forms = 0 if self._hits else self._forms + 1
+        self._forms = 0 if self.hits else self._forms + 1
         self._wait = min(_RAREST, 2 ** min(self._forms, 16) - 1)
-        self._hits = 0
+        self.hits = 0
         self._template = None if self._mending else Template.learn(block, chunk)
 
     @property
@@ -82,7 +82,7 @@ class ChunkReader:
         if self._template is None:
             return []
         texts = self._template.texts(blocks, start)
-        self._hits += len(texts)
+        self.hits += len(texts)
         return texts
 
     def _load(self, data: bytes) -> Any:

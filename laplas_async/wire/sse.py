@@ -39,7 +39,7 @@ class SSEParser:
         self._max = max_event_bytes
         # What came of the event that has not ended: pieces, so that a line of megabytes in small
         # pieces is joined once. Line ends in it are LF already.
-        self._pieces: list[bytes] = []
+        self.pieces: list[bytes] = []
         self._size = 0
         self._after_cr = False
         self._bom: bytes | None = b""  # what came of a possible byte-order mark; None: decided
@@ -59,7 +59,7 @@ class SSEParser:
         data = self._with_line_feeds(data)
         if not data:
             return []
-        pieces = self._pieces
+        pieces = self.pieces
         if pieces:
             ended = b"\n\n" in data or (data[0] == 0x0A and pieces[-1][-1] == 0x0A)
             pieces.append(data)
@@ -91,12 +91,12 @@ class SSEParser:
         if self._failure is not None:
             raise self._failure
         if self._bom:  # a stream of one or two bytes
-            self._pieces.append(self._bom)
+            self.pieces.append(self._bom)
             self._bom = None
-        if not self._pieces:
+        if not self.pieces:
             return None
-        block = b"".join(self._pieces)
-        self._pieces.clear()
+        block = b"".join(self.pieces)
+        self.pieces.clear()
         if len(block.strip(b"\n")) > self._max:
             self._fail()
             return self.unfinished()
@@ -161,7 +161,7 @@ class SSEParser:
             self._fail()
 
     def _fail(self) -> None:
-        self._pieces.clear()
+        self.pieces.clear()
         self._failure = StreamProtocolError(
             f"an event of the stream is larger than {self._max} bytes"
         )

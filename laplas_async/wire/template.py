@@ -23,11 +23,12 @@ _STRING: Final = re.compile(rb':[ ]?("(?:[^"\\]|\\.)*")')
 class Template:
     """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last."""
 
-    __slots__ = ("_head", "_tail", "chunk", "index")
+    __slots__ = ("_end", "_head", "_tail", "chunk", "index")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
         self._tail = tail
+        self._end = tail + b"\n\n"
         self.index = chunk.choices[0].index  # of the choice that the texts belong to
         self.chunk = _maker(chunk)  # the chunk with this text as its content
 
@@ -50,6 +51,18 @@ class Template:
             return None
         delta.content = chunk.choices[0].delta.content
         return cls(head, tail, proof) if proof == chunk else None
+
+    def text(self, data: bytes) -> str | None:
+        """The content, if the bytes are one whole event of this form, and nothing else."""
+        head, end = self._head, self._end
+        if data.startswith(head) and data.endswith(end) and len(data) >= len(head) + len(end):
+            try:
+                # From quote to quote, as below.
+                text: str = _loads(data[len(head) - 1 : 1 - len(end)])
+            except orjson.JSONDecodeError:
+                return None
+            return text
+        return None
 
     def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
         """The contents of as many blocks as follow of this form, from the one at ``start``."""
