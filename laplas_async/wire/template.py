@@ -17,7 +17,8 @@ from laplas_async.wire.codec import DecodeError, structure
 
 _PREFIX: Final = b"data: "
 _KEY: Final = b'"content"'
-_STRING: Final = re.compile(rb':[ ]?("(?:[^"\\]|\\.)*")')
+_STRING: Final = re.compile(rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")')
+_LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
 
 
 class Template:
@@ -35,7 +36,9 @@ class Template:
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
         """The form of an event and its chunk; None if more than the content may change."""
-        if not block.startswith(_PREFIX) or not _adds_only_text(chunk) or block.count(_KEY) != 1:
+        if len(block) > _LARGEST or not block.startswith(_PREFIX) or block.count(_KEY) != 1:
+            return None
+        if not _adds_only_text(chunk):
             return None
         string = _STRING.match(block, block.index(_KEY) + len(_KEY))
         if string is None:
