@@ -180,3 +180,15 @@ class StreamAPIError(StreamError):
 
 class StreamProtocolError(StreamError):
     """What came is no stream of chunks: not JSON, not the shape, too large, an HTML page."""
+
+
+class JournalError(LaplasError):
+    """A file of a batch cannot be used, or used any longer; what was saved stays.
+
+    ``path`` is the file, ``line`` the line at which it is broken, where there is one.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "", line: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line

@@ -3,8 +3,9 @@
 Commands live in modules of their own, imported when they are run; the parser needs argparse
 alone. It refuses to take the API key as an argument, where every ``ps`` would show it.
 
-Exit codes: 0; 1, it failed; 2, it was asked wrongly; 130, Ctrl-C; 141, the reader of the output
-went away (the two that a shell reports for the signals SIGINT and SIGPIPE).
+Exit codes: 0; 1, it failed (of a batch: some rows did); 2, it was asked wrongly; 3, a batch was
+stopped early; 130, Ctrl-C; 141, the reader of the output went away (the two that a shell reports
+for the signals SIGINT and SIGPIPE).
 """
 
 import argparse
@@ -13,10 +14,17 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from laplas_async import __version__
-from laplas_async.cli.terminal import complain, describe, discard_output, end_line, flush
+from laplas_async.cli.terminal import (
+    complain,
+    describe,
+    discard_output,
+    end_line,
+    fill_closed,
+    flush,
+)
 from laplas_async.errors import ConfigError, LaplasError
 
-FAILED, WRONG_USE, INTERRUPTED, READER_GONE = 1, 2, 130, 141
+FAILED, WRONG_USE, STOPPED_EARLY, INTERRUPTED, READER_GONE = 1, 2, 3, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     No error of the library leaves it: each becomes a line on stderr.
     """
+    fill_closed()
     try:
         code = _run(arguments)
         flush()
@@ -64,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"laplas {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_chat(commands)
+    _add_batch(commands)
     _add_serve(commands)
     _add_demo(commands)
     return parser
@@ -84,9 +94,7 @@ def _add_chat(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="what to ask; - or none: stdin; none on a terminal: a conversation, which an empty "
         "line or Ctrl-D ends",
     )
-    chat.add_argument("--system", metavar="TEXT", help="the system message")
-    chat.add_argument("--model", metavar="NAME", help="the model (default: the service's)")
-    chat.add_argument("--base-url", metavar="URL", help="in place of LAPLAS_BASE_URL")
+    _add_whom(chat)
     chat.add_argument(
         "--timeout", type=seconds, metavar="SECONDS", help="for the whole answer, retries included"
     )
@@ -101,7 +109,8 @@ def _add_chat(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="time to first token, tokens a second, usage, request id and tries, to stderr",
     )
     asked = chat.add_argument_group("sampling", "sent only if given; the service has defaults")
-    for option, metavar, words in (
+    _add_numbers(
+        asked,
         ("--max-tokens", "N", "at least 1"),
         ("--temperature", "T", "0 to 2"),
         ("--top-p", "P", "0.01 to 1"),
@@ -111,12 +120,50 @@ def _add_chat(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         ("--repetition-penalty", "R", "1 is none"),
         ("--presence-penalty", "P", "-2 to 2"),
         ("--frequency-penalty", "P", "-2 to 2"),
-    ):
-        # The library checks the ranges, and names them: they are told once.
-        asked.add_argument(option, type=number, metavar=metavar, help=words)
+    )
     asked.add_argument(
         "--stop", action="append", metavar="TEXT", help="end before this text; up to 4 times"
     )
+
+
+def _add_batch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    batch = commands.add_parser(
+        "batch",
+        help="ask what the lines of a file ask; one result line for each",
+        description="Ask what each line of IN asks and write its result to OUT. Stopped in any "
+        "way, the same command goes on where it was. The key comes from LAPLAS_API_KEY alone.",
+        epilog="Exit codes: 0, all rows are answered; 1, some failed; 2, wrong usage; 3, stopped "
+        "early; 130, interrupted.",
+        allow_abbrev=False,
+    )
+    batch.add_argument(
+        "input",
+        metavar="IN.jsonl",
+        help="OpenAI Batch lines, or lines with messages or a prompt; .gz and .zst too; - is stdin",
+    )
+    batch.add_argument("output", metavar="OUT.jsonl", help="OpenAI Batch result lines")
+    batch.add_argument("--ordered", action="store_true", help="results in the input's order")
+    batch.add_argument(
+        "--retry-failed", action="store_true", help="ask the rows that failed before again"
+    )
+    batch.add_argument(
+        "--max-errors", type=count, metavar="N", help="stop when so many rows have failed"
+    )
+    batch.add_argument(
+        "--stream", action="store_true", help="stream the answers, to time their first tokens"
+    )
+    asked = batch.add_argument_group("for all rows", "a row's own fields come first")
+    _add_whom(asked)
+    _add_numbers(asked, ("--max-tokens", "N", "at least 1"), ("--temperature", "T", "0 to 2"))
+    limits = batch.add_argument_group("limits", "what is not told is learned")
+    for option, words in (
+        ("--rpm", "requests a minute"),
+        ("--tpm", "tokens a minute"),
+        ("--concurrency", "requests in flight"),
+    ):
+        limits.add_argument(option, type=count, metavar="N", help=words)
+    batch.add_argument("--summary", metavar="FILE.json", help="write the summary there, too")
+    batch.add_argument("--quiet", action="store_true", help="tell nothing but what went wrong")
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -175,12 +222,32 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
 
 
+def _add_whom(to: argparse._ActionsContainer) -> None:
+    to.add_argument("--system", metavar="TEXT", help="the system message")
+    to.add_argument("--model", metavar="NAME", help="the model (default: the service's)")
+    to.add_argument("--base-url", metavar="URL", help="in place of LAPLAS_BASE_URL")
+
+
+def _add_numbers(to: argparse._ActionsContainer, *options: tuple[str, str, str]) -> None:
+    """Options named as the API's fields. The library checks their ranges: they are told once."""
+    for option, metavar, words in options:
+        to.add_argument(option, type=number, metavar=metavar, help=words)
+
+
 def number(text: str) -> float:
     """A number, whole if it is written so."""
     try:
         return int(text)
     except ValueError:
         return float(text)
+
+
+def count(text: str) -> int:
+    """How many: an integer, at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
 
 
 def seconds(text: str) -> float:

@@ -8,10 +8,8 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -20,7 +18,6 @@ from typing import Any
 from attrs import define, field
 
 from laplas_async import (
-    DEFAULT_MODEL,
     AuthenticationError,
     ChatCompletion,
     ConfigError,
@@ -33,6 +30,7 @@ from laplas_async import (
     Timeouts,
     to_dict,
 )
+from laplas_async.cli.connect import check_key, make_client
 from laplas_async.cli.terminal import Output, complain, describe, make_runner, note, tolerate
 
 _SAMPLING = (
@@ -53,14 +51,10 @@ _HOPELESS = (AuthenticationError, ConfigError, NotFoundError, PermissionDeniedEr
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask once, or hold a conversation. Raises ``LaplasError``, ``OSError``, KeyboardInterrupt."""
-    if not os.environ.get("LAPLAS_API_KEY"):
-        raise ConfigError(
-            "no API key: set one with `export LAPLAS_API_KEY=...` (or see `laplas demo`, which "
-            "needs none)"
-        )
+    check_key()
     prompt = _read_prompt(arguments.prompt)
     output = Output()
-    client = _make_client(arguments)
+    client = make_client(arguments)
     asking = _Asking(client, output, arguments)
     with _retries_told(), make_runner() as runner:
         try:
@@ -88,18 +82,6 @@ def _read_prompt(told: str | None) -> str | None:
         raise ConfigError("the prompt is empty: give one, as in `laplas chat 'Name a river.'`")
     # A file's name in an argument may hold bytes that are no text: they cannot be sent.
     return prompt.encode("utf-8", "replace").decode("utf-8")
-
-
-def _make_client(arguments: argparse.Namespace) -> LaplasClient:
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        client = LaplasClient(
-            base_url=arguments.base_url,
-            model=DEFAULT_MODEL if arguments.model is None else arguments.model,
-        )
-    for warning in found:  # a key over http://: told as a command tells it, without a code line
-        complain(f"warning: {warning.message}")
-    return client
 
 
 @contextmanager

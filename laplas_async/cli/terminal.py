@@ -7,7 +7,6 @@ encoding lacks, and to pass a model's control characters on to a terminal.
 import asyncio
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import TextIO
 
@@ -50,6 +49,19 @@ class Output:
             self.write("\n")
 
 
+def fill_closed() -> None:
+    """Open nothing in place of a standard stream that the shell closed (``2>&-``).
+
+    Else the next file gets its number: libuv aborts at that, and a library's last words to number
+    2 would end in somebody's file. For Python the stream stays closed.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 def tolerate(stream: TextIO) -> None:
     """Let a stream replace what its encoding lacks, where Python would raise."""
     reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
@@ -66,8 +78,10 @@ def note(text: str) -> None:
     """Text on stderr, without control characters. Nothing, if it is closed."""
     if sys.stderr is None:  # print() would go to stdout
         return
-    with suppress(OSError):  # nobody is left to tell
+    try:
         print(text.translate(_CONTROLS), file=sys.stderr, flush=True)
+    except OSError:  # nobody is left to tell; nor is Python at its end, by an exit code of its own
+        discard(sys.stderr)
 
 
 def describe(error: LaplasError) -> str:
@@ -97,9 +111,15 @@ def flush() -> None:
 
 def discard_output() -> None:
     """Send what is still buffered nowhere, so that Python's own end has nothing to say."""
+    if sys.stdout is not None:
+        discard(sys.stdout)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what a stream holds, and all that is written to it from now on, nowhere."""
     try:
-        number = sys.stdout.fileno()
-    except (AttributeError, OSError, ValueError):  # none, or a test's
+        number = stream.fileno()
+    except (OSError, ValueError):  # a test's
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)

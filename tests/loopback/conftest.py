@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,15 @@ def key() -> str:
 async def simulator() -> AsyncIterator[Simulator]:
     async with Simulator(api_key=KEY) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in a thread, for commands: the environment leads to it."""
+    with Simulator(api_key=KEY).in_thread() as service:
+        monkeypatch.setenv("LAPLAS_API_KEY", KEY)
+        monkeypatch.setenv("LAPLAS_BASE_URL", service.base_url)
+        yield service
 
 
 @pytest.fixture

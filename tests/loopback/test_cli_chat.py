@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Self
 
 import pytest
@@ -16,7 +15,6 @@ import pytest
 from laplas_async.cli import main
 from laplas_async.simulator import Fault, Simulator
 
-KEY = "test-key-that-never-shows"
 PATIENCE = 20.0
 # A shell's background jobs, and so their children, ignore SIGINT: the test's own must not.
 COMMAND = (
@@ -26,14 +24,6 @@ COMMAND = (
     "sys.exit(main())\n"
 )
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(api_key=KEY).in_thread() as service:
-        monkeypatch.setenv("LAPLAS_API_KEY", KEY)
-        monkeypatch.setenv("LAPLAS_BASE_URL", service.base_url)
-        yield service
 
 
 def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:

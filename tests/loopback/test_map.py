@@ -1,8 +1,8 @@
 """Many requests through one client, over a real socket: order, failures, memory, leaving early."""
 
 import asyncio
-import itertools
 import gc
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 

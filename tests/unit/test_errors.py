@@ -14,6 +14,7 @@ from laplas_async.errors import (
     BadRequestError,
     ConfigError,
     ConnectionFailedError,
+    JournalError,
     LaplasError,
     NotFoundError,
     OutOfCreditsError,
@@ -51,6 +52,7 @@ TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
     StreamTimeoutError: (StreamError, TimeoutError),
     StreamAPIError: (StreamError,),
     StreamProtocolError: (StreamError,),
+    JournalError: (LaplasError,),
 }
 
 TRIES = (Attempt(1.0, 0.5, 429, "r-0", "RateLimitError: 429", may_be_billed=False), Attempt(2.0))
@@ -69,6 +71,8 @@ def data_of(kind: type[LaplasError]) -> dict[str, Any]:
         data |= PARTIAL
     if kind is ConnectionFailedError:
         data |= {"sent": False, "permanent": True}
+    if kind is JournalError:
+        data |= {"path": "out.jsonl", "line": 7}
     if kind in (RequestTimeoutError, StreamTimeoutError):
         data |= {"phase": "first_token"}
     return data

@@ -1,0 +1,130 @@
+"""The file beside the output, ``OUT.laplas``: a lock, and which rows are being asked.
+
+A row's key is put there before it is asked and taken out once its result is on disk. The file is
+mapped into memory, so that costs no call of the system, and outlives a killed process; after a
+power cut it may be some seconds old. It refuses to know results.
+"""
+
+import contextlib
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from laplas_async.errors import ConfigError, JournalError
+
+_MAGIC = b"laplas batch 1\n\0"
+_SIZE = 16  # of a key, and of the magic
+SLOTS = 16_383
+_EMPTY = bytes(_SIZE)
+_BYTES = _SIZE * (SLOTS + 1)
+_STRIDE = 64 * _SIZE
+
+
+class Flight:
+    """The rows in flight, and the right to write to one output.
+
+    ``left``: keys that an earlier run left there, with their slots. ``take`` and ``give_back`` are
+    the event loop's; ``clear`` is for the thread that saves. Raises ``JournalError`` if another
+    run holds the lock.
+    """
+
+    def __init__(self, output: str) -> None:
+        self.path = f"{output}.laplas"
+        self._fd = _lock(self.path)
+        try:
+            self._map = _map(self._fd, self.path)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.left = {key: slot for slot, key in _filled(self._map[_SIZE:])}
+        taken = frozenset(self.left.values())
+        self._fresh = (slot for slot in range(SLOTS) if slot not in taken)
+        self._fresh_count = SLOTS - len(taken)
+        self._free: list[int] = []  # taken once, and given back
+
+    @property
+    def room(self) -> bool:
+        """Whether a slot is free."""
+        return bool(self._free or self._fresh_count)
+
+    def take(self, key: bytes) -> int:
+        """Put a key there, before its row is asked; the slot. Only if there is ``room``."""
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot = next(self._fresh)
+            self._fresh_count -= 1
+        at = _SIZE * (slot + 1)
+        self._map[at : at + _SIZE] = key
+        return slot
+
+    def clear(self, slots: Iterable[int]) -> None:
+        """The results of these are on disk."""
+        for slot in slots:
+            at = _SIZE * (slot + 1)
+            self._map[at : at + _SIZE] = _EMPTY
+
+    def give_back(self, slots: Iterable[int]) -> None:
+        """These were cleared, and may be taken again."""
+        self._free.extend(slots)
+
+    def close(self) -> None:
+        """Give up the lock. The file goes if nothing is left in it, or ``forget`` was called."""
+        empty = self._map[_SIZE:] == bytes(_BYTES - _SIZE)
+        self._map.close()
+        if empty:
+            with contextlib.suppress(OSError):
+                Path(self.path).unlink()
+        os.close(self._fd)  # after the unlink: whoever got the lock in between would lose it
+
+    def forget(self) -> None:
+        """Every row has its result: what earlier runs left there means nothing any more."""
+        self._map[_SIZE:] = bytes(_BYTES - _SIZE)
+
+
+def _lock(path: str) -> int:
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none, and all but this room
+    except ImportError:
+        raise ConfigError("run_batch: needs a system with flock (Linux, macOS, WSL)") from None
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The last holder may have removed the file between our open and our lock.
+            with contextlib.suppress(FileNotFoundError):
+                there, ours = Path(path).stat(), os.fstat(fd)
+                if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                    return fd
+        except BlockingIOError:
+            os.close(fd)
+            output = path.removesuffix(".laplas")
+            raise JournalError(f"{output}: another run is writing to it", path=output) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _filled(data: bytes) -> Iterator[tuple[int, bytes]]:
+    for start in range(0, len(data), _STRIDE):
+        if data[start : start + _STRIDE].strip(b"\0"):  # most of it is empty
+            for at in range(start, min(start + _STRIDE, len(data)), _SIZE):
+                if (key := data[at : at + _SIZE]) != _EMPTY:
+                    yield at // _SIZE, key
+
+
+def _map(fd: int, path: str) -> mmap.mmap:
+    head = os.pread(fd, _SIZE, 0)
+    if not _MAGIC.startswith(head.rstrip(b"\0")):
+        raise JournalError(f"{path}: is in the way; it is no file of ours", path=path)
+    size = os.fstat(fd).st_size
+    if size < _BYTES:
+        # Real zeros, and no hole: a full disk is noticed here, not when memory is written to.
+        missing = bytes(_BYTES - size)
+        while missing:
+            missing = missing[os.pwrite(fd, missing, _BYTES - len(missing)) :]
+    mapped = mmap.mmap(fd, _BYTES)
+    mapped[:_SIZE] = _MAGIC
+    return mapped

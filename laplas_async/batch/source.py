@@ -1,0 +1,213 @@
+"""The bytes of the input, wherever they come from, decompressed in small pieces.
+
+Read in a thread; ``stop`` from any other ends a read that waits (for a pipe or a terminal). It
+refuses to know lines, and to take a compressed file that was cut off for a whole one.
+"""
+
+import contextlib
+import os
+import select
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from laplas_async.errors import ConfigError, JournalError
+
+_BLOCK = 256 * 1024
+# A block of zstd holds 128 KiB, and takes 4 bytes if they are all the same; so given 256 bytes at
+# a time it never makes more than 8 MiB of them.
+_ZSTD_BITE = 256
+
+
+class Source:
+    """An input: a path, or an open binary stream, which is not closed.
+
+    ``done``: the part of it that was read, 0 to 1; None where nobody can tell. Raises
+    ``ConfigError`` for what cannot be read at all.
+    """
+
+    def __init__(self, given: str | os.PathLike[str] | BinaryIO) -> None:
+        self._stream: Any = None
+        self._fd = -1
+        self._own = False
+        if isinstance(given, str | os.PathLike):
+            self.name = os.fspath(given)
+            try:
+                self._fd = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                raise ConfigError(f"{self.name}: {error.strerror}") from None
+            self._own = True
+        else:
+            self.name = str(getattr(given, "name", "the input"))
+            self._stream = _checked(given)
+            with contextlib.suppress(OSError, AttributeError):  # of a stream in memory
+                self._fd = given.fileno()
+        self._stopping = False
+        self._wake: tuple[int, int] | None = None
+        self._read = 0
+        try:
+            self._stat = os.fstat(self._fd) if self._fd >= 0 else None
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        mode = 0 if self._stat is None else self._stat.st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"{self.name}: is a folder; name a file of rows")
+        self._decoder = _decoder(self.name) if self._own else None
+        if self._stat is not None and not stat.S_ISREG(mode):
+            self._wake = os.pipe()
+
+    @property
+    def done(self) -> float | None:
+        """The part that was read."""
+        size = 0 if self._stat is None or not self._own else self._stat.st_size
+        return min(1.0, self._read / size) if size else None
+
+    def is_same_as(self, path: str) -> bool:
+        """Whether the file at ``path`` is the one that is read."""
+        try:
+            return self._stat is not None and os.path.samestat(self._stat, Path(path).stat())
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End a read that waits, and all later ones."""
+        self._stopping = True
+        if self._wake is not None:
+            os.write(self._wake[1], b".")
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if self._own and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        for fd in self._wake or ():
+            os.close(fd)
+        self._wake = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, decompressed. Raises ``JournalError`` when they break off."""
+        try:
+            while not self._stopping and (data := self._next()):
+                self._read += len(data)
+                if self._decoder is None:
+                    yield data
+                else:
+                    yield from self._decoder.decode(data)
+            if self._decoder is not None and not self._stopping and not self._decoder.is_whole:
+                raise JournalError(f"{self.name}: was cut off, it is not whole", path=self.name)
+        except OSError as error:
+            words = f"{self.name}: cannot be read ({error.strerror or error})"
+            raise JournalError(words, path=self.name) from None
+        except _Corrupt as error:
+            raise JournalError(f"{self.name}: is corrupt ({error})", path=self.name) from None
+
+    def _next(self) -> bytes:
+        """Some bytes; none at the end, and when it was stopped."""
+        while True:
+            if self._wake is not None:
+                self._wait(self._wake[0])
+                if self._stopping:
+                    return b""
+            if self._stream is None:
+                with contextlib.suppress(BlockingIOError):
+                    return os.read(self._fd, _BLOCK)
+            else:
+                read = getattr(self._stream, "read1", self._stream.read)
+                data: bytes | None = read(_BLOCK)
+                if data is not None:
+                    return data
+
+    def _wait(self, wake: int) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        poll.poll()
+
+
+class _Corrupt(Exception):  # noqa: N818 - never leaves this module
+    pass
+
+
+class _Decoder(Protocol):
+    """``is_whole``: whether what it was given ends where it may."""
+
+    is_whole: bool
+
+    def decode(self, data: bytes) -> Iterator[bytes]: ...
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._inner: Any = None
+        self.is_whole = True
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._inner is None:
+                data = data.lstrip(b"\0")  # padding between and behind the members
+                if not data:
+                    break
+                self._inner = zlib.decompressobj(wbits=31)
+                self.is_whole = False
+            try:
+                piece = self._inner.decompress(data, _BLOCK)
+            except zlib.error as error:
+                raise _Corrupt(error) from None
+            if piece:
+                yield piece
+            data = self._inner.unconsumed_tail
+            if self._inner.eof:
+                data, self._inner, self.is_whole = self._inner.unused_data, None, True
+
+
+class _Zstandard:
+    def __init__(self, name: str) -> None:
+        try:
+            import zstandard  # noqa: PLC0415 - an extra
+        except ImportError:
+            hint = 'pip install "laplas-async[cli]"'
+            raise ConfigError(f"{name}: reading .zst needs zstandard: {hint}") from None
+        self._error = zstandard.ZstdError
+        self._begin = zstandard.ZstdDecompressor().decompressobj
+        self._inner: Any = None
+        self.is_whole = True
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), _ZSTD_BITE):
+            bite = data[at : at + _ZSTD_BITE]
+            while bite:
+                if self._inner is None:
+                    self._inner = self._begin()
+                    self.is_whole = False
+                try:
+                    piece = self._inner.decompress(bite)
+                except self._error as error:
+                    raise _Corrupt(error) from None
+                if piece:
+                    yield piece
+                bite = b""
+                if self._inner.eof:
+                    bite, self._inner, self.is_whole = self._inner.unused_data, None, True
+
+
+def _decoder(name: str) -> _Decoder | None:
+    match Path(name).suffix.lower():
+        case ".gz":
+            return _Gzip()
+        case ".zst":
+            return _Zstandard(name)
+    return None
+
+
+def _checked(stream: Any) -> Any:
+    if not callable(getattr(stream, "read", None)):
+        raise ConfigError("input: must be a path or a stream that is open for reading")
+    if hasattr(stream, "encoding"):
+        raise ConfigError("input: must be a binary stream (sys.stdin.buffer, or open(..., 'rb'))")
+    return stream
