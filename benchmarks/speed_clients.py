@@ -1,0 +1,471 @@
+"""One client doing one job against ``replay.py``, and what it cost this process, as a JSON line.
+
+    python benchmarks/speed_clients.py CLIENT CASE URL [--events N] [--streams N] [--uvloop]
+
+``speed.py`` starts it, a new process for each run. It can be run by hand, too, under a profiler:
+``py-spy record -o profile.svg -- python benchmarks/speed_clients.py laplas_async burst URL``.
+
+Each client is used as its documents have it, with its defaults, and hands the text of each event
+to the caller; what came is compared with what was sent, and another text ends the run. Two
+settings are made, and only where many streams are asked for at once: the number of connections
+that clients allow by default (100 or 1,000), and the ceiling of our gate (1,000).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# This tree, before what is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import replay
+
+# Before laplas_async is imported: its gate never has more in flight than there are files.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+KEY = "none"
+MODEL = "any"
+PROMPT = "Tell me of a river."
+MESSAGES = [{"role": "user", "content": PROMPT}]
+BODY = {"model": MODEL, "messages": MESSAGES}
+STREAM_BODY = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+WARM_EVENTS = 200
+AT_ONCE = 50  # plain calls
+MILLISECONDS = {"slow": 20, "memory": 200}  # between two events of a stream
+GATHER_WITHIN = 120.0  # seconds for the slowest client to have all streams open
+
+
+class Job(NamedTuple):
+    """What is asked for. ``streams``: at once."""
+
+    case: str
+    url: str
+    events: int
+    streams: int
+    calls: int
+    shape: str
+
+    @property
+    def base_url(self) -> str:
+        """Which answers the server is to give."""
+        match self.case:
+            case "burst":
+                return f"{self.url}/burst/{self.shape}/{self.events}/v1"
+            case "plain":
+                return f"{self.url}/plain/v1"
+        pause = MILLISECONDS[self.case]
+        return f"{self.url}/slow/{self.streams}/{self.events}/{pause}/v1"
+
+
+class Calls(NamedTuple):
+    """The calls of one client. ``stream`` tells when the answer has begun, and gives its text.
+
+    The floor gives the number of bytes.
+    """
+
+    stream: Callable[[Callable[[], None]], Awaitable[str | int]]
+    ask: Callable[[], Awaitable[str]]
+
+
+# --- the clients ------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def floor(job: Job) -> AsyncIterator[Calls]:
+    """``asyncio`` streams: no HTTP but for the end of the head, no JSON, bytes counted."""
+    host, _, port = job.url.removeprefix("http://").partition(":")
+    path = job.base_url.removeprefix(job.url)
+    body = json.dumps(STREAM_BODY).encode()
+    head = f"POST {path}/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}"
+
+    async def stream(begun: Callable[[], None]) -> int:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(head.encode() + b"\r\n\r\n" + body)
+            await reader.readuntil(b"\r\n\r\n")
+            begun()
+            size, end = 0, b""
+            while not end.endswith(b"\r\n0\r\n\r\n"):
+                data = await reader.read(65536)
+                if not data:
+                    raise EOFError("the stream was cut")
+                size += len(data)
+                end = data[-7:] if len(data) >= 7 else (end + data)[-7:]
+            return size
+        finally:
+            writer.close()
+
+    async def ask() -> str:
+        raise NotImplementedError
+
+    yield Calls(stream, ask)
+
+
+@contextlib.asynccontextmanager
+async def by_hand(job: Job) -> AsyncIterator[Calls]:
+    """The loop that people write: aiohttp, ``split``, ``orjson``, a dict."""
+    aiohttp: Any = importlib.import_module("aiohttp")
+    orjson: Any = importlib.import_module("orjson")
+    url = f"{job.base_url}/chat/completions"
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=HEADERS, connector=connector) as session:
+
+        async def stream(begun: Callable[[], None]) -> str:
+            parts = []
+            async with session.post(url, json=STREAM_BODY, raise_for_status=True) as response:
+                begun()
+                buffer = b""
+                async for data in response.content.iter_any():
+                    *events, buffer = (buffer + data).split(b"\n\n")
+                    for event in events:
+                        if event == b"data: [DONE]":
+                            break
+                        chunk = orjson.loads(event[6:])
+                        for choice in chunk["choices"]:
+                            content = choice["delta"].get("content")
+                            if content:
+                                parts.append(content)
+            return "".join(parts)
+
+        async def ask() -> str:
+            async with session.post(url, json=BODY, raise_for_status=True) as response:
+                answer = orjson.loads(await response.read())
+            text: str = answer["choices"][0]["message"]["content"]
+            return text
+
+        yield Calls(stream, ask)
+
+
+@contextlib.asynccontextmanager
+async def ours(job: Job) -> AsyncIterator[Calls]:
+    """``laplas_async``: retries, gate, timeouts and the accumulator as they are by default."""
+    laplas: Any = importlib.import_module("laplas_async")
+    settings: dict[str, Any] = {}
+    if job.streams > 1000:
+        limit: Any = importlib.import_module("laplas_async.pacing.limit")
+        limiter = limit.Limiter(laplas.Limits(), ceiling=job.streams)
+        settings["gate"] = laplas.Gate(limiter=limiter)
+    async with laplas.LaplasClient(KEY, job.base_url, model=MODEL, **settings) as client:
+
+        async def stream(begun: Callable[[], None]) -> str:
+            length = 0
+            async with client.stream(PROMPT) as answer:
+                begun()
+                async for chunk in answer:
+                    length += len(chunk.text)
+                text: str = (await answer.completion()).text
+            if length != len(text):
+                raise AssertionError(f"chunks of {length} characters, an answer of {len(text)}")
+            return text
+
+        async def ask() -> str:
+            text: str = (await client.complete(PROMPT)).text
+            return text
+
+        yield Calls(stream, ask)
+
+
+@contextlib.asynccontextmanager
+async def over_httpx(job: Job) -> AsyncIterator[Calls]:
+    """Over httpx, with httpx-sse and ``json``."""
+    httpx: Any = importlib.import_module("httpx")
+    httpx_sse: Any = importlib.import_module("httpx_sse")
+    url = f"{job.base_url}/chat/completions"
+    async with httpx.AsyncClient(
+        headers=HEADERS, timeout=GATHER_WITHIN, **_limits(httpx, job)
+    ) as client:
+
+        async def stream(begun: Callable[[], None]) -> str:
+            parts = []
+            async with httpx_sse.aconnect_sse(client, "POST", url, json=STREAM_BODY) as source:
+                begun()
+                async for event in source.aiter_sse():
+                    if event.data == "[DONE]":
+                        break
+                    for choice in json.loads(event.data)["choices"]:
+                        if content := choice["delta"].get("content"):
+                            parts.append(content)  # noqa: PERF401 - as each comes
+            return "".join(parts)
+
+        async def ask() -> str:
+            response = await client.post(url, json=BODY)
+            text: str = response.json()["choices"][0]["message"]["content"]
+            return text
+
+        yield Calls(stream, ask)
+
+
+def _limits(httpx: Any, job: Job) -> dict[str, Any]:
+    """As many connections as streams, where that is more than is allowed by default."""
+    if job.streams < 2:
+        return {}
+    # A number: the one over aiohttp takes None for 100.
+    at_once = {"max_connections": job.streams, "max_keepalive_connections": job.streams}
+    return {"limits": httpx.Limits(**at_once)}
+
+
+def _openai_like(create: Callable[..., Awaitable[Any]]) -> Calls:
+    """A client with ``chat.completions.create`` and attributes."""
+
+    async def stream(begun: Callable[[], None]) -> str:
+        parts = []
+        answer = await create(**STREAM_BODY)
+        begun()
+        async for chunk in answer:
+            if chunk.choices and (content := chunk.choices[0].delta.content):
+                parts.append(content)  # noqa: PERF401 - as each comes
+        return "".join(parts)
+
+    async def ask() -> str:
+        answer = await create(**BODY)
+        text: str = answer.choices[0].message.content
+        return text
+
+    return Calls(stream, ask)
+
+
+@contextlib.asynccontextmanager
+async def openai_python(job: Job) -> AsyncIterator[Calls]:
+    """openai-python over what it uses by itself: httpx2, in old versions httpx."""
+    openai: Any = importlib.import_module("openai")
+    settings: dict[str, Any] = {}
+    if job.streams > 1:
+        new = hasattr(openai, "DefaultAsyncHttpx2Client")
+        httpx: Any = importlib.import_module("httpx2" if new else "httpx")
+        made = openai.DefaultAsyncHttpx2Client if new else openai.DefaultAsyncHttpxClient
+        settings["http_client"] = made(**_limits(httpx, job))
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=job.base_url, **settings) as client:
+        yield _openai_like(client.chat.completions.create)
+
+
+@contextlib.asynccontextmanager
+async def openai_aiohttp(job: Job) -> AsyncIterator[Calls]:
+    """openai-python over aiohttp."""
+    openai: Any = importlib.import_module("openai")
+    httpx: Any = importlib.import_module(
+        "httpx2" if hasattr(openai, "DefaultAsyncHttpx2Client") else "httpx"
+    )
+    transport = openai.DefaultAioHttpClient(**_limits(httpx, job))
+    async with openai.AsyncOpenAI(
+        api_key=KEY, base_url=job.base_url, http_client=transport
+    ) as client:
+        yield _openai_like(client.chat.completions.create)
+
+
+@contextlib.asynccontextmanager
+async def together_python(job: Job) -> AsyncIterator[Calls]:
+    """The client of Together AI."""
+    together: Any = importlib.import_module("together")
+    settings: dict[str, Any] = {}
+    if job.streams > 1:
+        httpx: Any = importlib.import_module("httpx")
+        settings["http_client"] = together.DefaultAsyncHttpxClient(**_limits(httpx, job))
+    async with together.AsyncTogether(api_key=KEY, base_url=job.base_url, **settings) as client:
+
+        async def create(**body: Any) -> Any:
+            body.pop("stream_options", None)  # not among its parameters
+            return await client.chat.completions.create(**body)
+
+        yield _openai_like(create)
+
+
+@contextlib.asynccontextmanager
+async def hugging_face(job: Job) -> AsyncIterator[Calls]:
+    """``huggingface_hub.AsyncInferenceClient``."""
+    hub: Any = importlib.import_module("huggingface_hub")
+    if job.streams > 1:
+        httpx: Any = importlib.import_module("httpx")
+        hub.set_async_client_factory(
+            lambda: httpx.AsyncClient(timeout=None, follow_redirects=True, **_limits(httpx, job))
+        )
+    async with hub.AsyncInferenceClient(base_url=job.base_url, api_key=KEY) as client:
+        yield _openai_like(client.chat.completions.create)
+
+
+@contextlib.asynccontextmanager
+async def litellm_python(job: Job) -> AsyncIterator[Calls]:
+    """``litellm.acompletion``."""
+    if job.streams > 1:  # read when it is imported
+        os.environ["AIOHTTP_CONNECTOR_LIMIT"] = str(job.streams)
+        os.environ["AIOHTTP_CONNECTOR_LIMIT_PER_HOST"] = str(job.streams)
+    litellm: Any = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+
+    async def create(**body: Any) -> Any:
+        return await litellm.acompletion(
+            **{**body, "model": f"openai/{MODEL}"}, api_base=job.base_url, api_key=KEY
+        )
+
+    yield _openai_like(create)
+
+
+CLIENTS: dict[str, Callable[[Job], AbstractAsyncContextManager[Calls]]] = {
+    "floor": floor,
+    "by_hand": by_hand,
+    "laplas_async": ours,
+    "httpx": over_httpx,
+    "openai": openai_python,
+    "openai_aiohttp": openai_aiohttp,
+    "together": together_python,
+    "huggingface_hub": hugging_face,
+    "litellm": litellm_python,
+}
+
+
+# --- what it costs ----------------------------------------------------------------------------
+
+
+class Meter:
+    """CPU (user and system, of this process) and time between two moments."""
+
+    def __init__(self) -> None:
+        self.cpu = self.seconds = 0.0
+        self._cpu_at = self._at = 0.0
+
+    @staticmethod
+    def _cpu_now() -> float:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime
+
+    def begin(self) -> None:
+        """It counts from here."""
+        self._at, self._cpu_at = time.monotonic(), self._cpu_now()
+
+    def end(self) -> None:
+        """It counts to here."""
+        self.seconds, self.cpu = time.monotonic() - self._at, self._cpu_now() - self._cpu_at
+
+
+def peak_mib() -> float:
+    """The most memory that this process ever had."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("no VmHWM in /proc/self/status")
+
+
+def check(events: int, got: str | int, sent_bytes: int | None = None) -> None:
+    """What came is what was sent. Raises ``AssertionError``."""
+    expected = replay.text_of(events) if isinstance(got, str) else sent_bytes
+    if got != expected:
+        shown = f"{len(got)} characters" if isinstance(got, str) else f"{got} bytes"
+        raise AssertionError(f"{shown} came, and not what was sent")
+
+
+def nothing() -> None:
+    """Nobody wants to know."""
+
+
+async def run_burst(calls: Calls, job: Job, meter: Meter) -> int:
+    meter.begin()
+    got = await calls.stream(nothing)
+    meter.end()
+    check(job.events, got, replay.burst_size(job.events, job.shape))
+    return job.events
+
+
+async def run_slow(calls: Calls, job: Job, meter: Meter) -> int:
+    """All streams at once; it counts from when the last of them is open, and so do the events."""
+    begun = ended = 0
+
+    def begin() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == job.streams:
+            if ended:
+                raise AssertionError(f"{begun - ended} streams at once, not {job.streams}")
+            meter.begin()
+
+    size = sum(len(frame) for frame in replay.script(job.events))
+
+    async def one() -> None:
+        nonlocal ended
+        check(job.events, await calls.stream(begin), size)
+        ended += 1
+
+    await asyncio.gather(*(one() for _ in range(job.streams)))
+    meter.end()
+    return job.streams * (job.events - 1)
+
+
+async def run_plain(calls: Calls, job: Job, meter: Meter) -> int:
+    """First as many that do not count: our gate feels its way, connections are made."""
+    left = job.calls
+
+    async def some() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            if await calls.ask() != replay.PLAIN_TEXT:
+                raise AssertionError("the text is not what was sent")
+
+    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    left = job.calls
+    meter.begin()
+    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    meter.end()
+    return job.calls
+
+
+RUNS = {"burst": run_burst, "slow": run_slow, "memory": run_slow, "plain": run_plain}
+
+
+async def live(name: str, job: Job) -> dict[str, float]:
+    client = CLIENTS[name]
+    if job.case != "plain":  # what is done only once is done before
+        warm = job._replace(case="burst", events=WARM_EVENTS)
+        async with client(warm) as calls:
+            got = await calls.stream(nothing)
+            check(WARM_EVENTS, got, replay.burst_size(WARM_EVENTS, job.shape))
+    meter = Meter()
+    async with client(job) as calls:
+        units = await RUNS[job.case](calls, job, meter)
+    return {
+        "units": units,
+        "cpu": meter.cpu,
+        "seconds": meter.seconds,
+        "microseconds": 1e6 * meter.cpu / units,
+        "peak_mib": peak_mib(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("client", choices=CLIENTS)
+    parser.add_argument("case", choices=RUNS)
+    parser.add_argument("url", help="what replay.py prints")
+    parser.add_argument("--events", type=int, default=100_000, help="of a stream")
+    parser.add_argument("--streams", type=int, default=1, help="at once (slow, memory)")
+    parser.add_argument("--calls", type=int, default=4000, help="plain ones")
+    parser.add_argument("--shape", choices=replay.SHAPES, default="openai", help="of a burst")
+    parser.add_argument("--uvloop", action="store_true")
+    arguments = parser.parse_args()
+    job = Job(
+        case=arguments.case,
+        url=arguments.url,
+        events=arguments.events,
+        streams=arguments.streams,
+        calls=arguments.calls,
+        shape=arguments.shape,
+    )
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    factory = importlib.import_module("uvloop").new_event_loop if arguments.uvloop else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        report = runner.run(live(arguments.client, job))
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
