@@ -49,7 +49,8 @@ class Accumulator:
             head.usage = chunk.usage if head.usage is None else _later(head.usage, chunk.usage)
         if chunk.extra:
             head.extra.update(chunk.extra)
-            head.cost = cost_from(chunk.extra.get("meta")) or head.cost
+            if "meta" in chunk.extra:
+                head.cost = cost_from(chunk.extra["meta"]) or head.cost
         for delta in chunk.choices:
             choice = self._choices.get(delta.index)
             if choice is None:

@@ -11,6 +11,7 @@ import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
+from laplas_async.wire.direct import direct_chunk
 from laplas_async.wire.failures import is_failure
 from laplas_async.wire.template import Template
 
@@ -59,12 +60,14 @@ class ChunkReader:
             return None  # a kind of event that we do not know: no chunk, no harm
         if type(body) is not dict:
             raise DecodeError(f"expected a chunk, got {quote(data)}")
-        return structure(body, ChatCompletionChunk)
+        return direct_chunk(body) or structure(body, ChatCompletionChunk)
 
     def learn(self, block: bytes, chunk: ChatCompletionChunk) -> None:
         """Take the block that this chunk was just read from for the form of those to come."""
         if self._wait:
             self._wait -= 1
+            if not self.hits:
+                self._template = None  # it fits none: not even tried until the next is learned
             return
         # Where every event differs in more than its text, a form is tried for ever more rarely.
         self._forms = 0 if self.hits else self._forms + 1
