@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from laplas_async.errors import (
-    APIError,
     ConnectionFailedError,
     LaplasError,
     RequestTimeoutError,
@@ -22,8 +21,8 @@ from laplas_async.errors import (
 from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
-from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
+from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion, has_content
+from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 from laplas_async.wire.template import Template
@@ -398,39 +397,3 @@ class StreamedAnswer:
 
 def _no_form(text: str) -> ChatCompletionChunk:
     raise AssertionError(text)  # texts are ready only when their form is known
-
-
-def has_content(chunk: ChatCompletionChunk) -> bool:
-    """Whether a chunk carries anything of an answer: not a role, not usage, not nothing."""
-    for choice in chunk.choices:
-        delta = choice.delta
-        if (
-            delta.content
-            or choice.finish_reason is not None
-            or delta.tool_calls
-            or delta.refusal
-            or (delta.extra and any(delta.extra.values()))
-        ):
-            return True
-    return False
-
-
-def read_completion(response: Response, data: bytes) -> ChatCompletion:
-    """The body of a 2xx: an answer, or an error in its place."""
-    try:
-        body = loads(data)
-        if isinstance(body, dict) and is_failure(body):
-            status = read_failure(body).status or response.status
-            raise response.error_from(data, status=status)
-        completion = completion_from(body)
-    except DecodeError as error:
-        raise APIError(
-            f"{response.status}: the answer is no chat completion: {response.redact(str(error))}",
-            status=response.status,
-            request_id=response.request_id,
-            body=response.redact(quote(data, 2000)),
-        ) from None
-    completion.request_id = response.request_id
-    if completion.cost is None:
-        completion.cost = cost_from(None, response.headers)
-    return completion

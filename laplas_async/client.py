@@ -18,7 +18,8 @@ from typing import Any, Self, TypeVar, Unpack
 import aiohttp
 from attrs import evolve
 
-from laplas_async.answer import StreamedAnswer, read_completion
+from laplas_async.answer import StreamedAnswer
+from laplas_async.asking import open_stream, read_completion, send
 from laplas_async.calls import Try, run
 from laplas_async.chat import Chat, Completions
 from laplas_async.endpoint import check_headers
@@ -34,7 +35,7 @@ from laplas_async.pacing.gate import Gate, Pace, Permit
 from laplas_async.pacing.retry import RetryPolicy
 from laplas_async.pacing.told import Limits
 from laplas_async.stream import ChatStream
-from laplas_async.transport import Response, Timeouts, Transport
+from laplas_async.transport import Timeouts, Transport
 from laplas_async.types import (
     DEFAULT_MODEL,
     Attempt,
@@ -189,7 +190,9 @@ class LaplasClient:
         choices = parameters.get("n") or 1
 
         async def ask(this: Try) -> StreamedAnswer:
-            return await self._ask_stream(this, body, limits, headers, choices)
+            return await open_stream(
+                self._transport, this, body, limits, headers=headers, choices=choices
+            )
 
         async def begin() -> tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]:
             self._check_open()
@@ -292,7 +295,7 @@ class LaplasClient:
             deadline = self._loop.time() + total
             scope.reschedule(deadline)
         try:
-            response = await self._post(this, body, timeouts, headers, stream=False)
+            response = await send(self._transport, this, body, timeouts, headers, stream=False)
             try:
                 data = await response.read_all()
             except BaseException:
@@ -306,56 +309,6 @@ class LaplasClient:
             if deadline is not None and not scope.expired() and not self._ending:
                 scope.reschedule(None)
         return read_completion(response, data)
-
-    async def _ask_stream(
-        self,
-        this: Try,
-        body: bytes,
-        timeouts: Timeouts,
-        headers: Mapping[str, str],
-        choices: int,
-    ) -> StreamedAnswer:
-        sent_at = asyncio.get_running_loop().time()
-        bounds = {"first_token": timeouts.first_token, "total": timeouts.total_for(stream=True)}
-        phase, seconds = min(
-            ((phase, s) for phase, s in bounds.items() if s is not None),
-            key=lambda bound: bound[1],
-            default=("", None),
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._post(this, body, timeouts, headers, stream=True)
-        except TimeoutError as error:
-            if isinstance(error, LaplasError):
-                raise
-            words = f"no answer within {seconds} s ({phase})"
-            raise RequestTimeoutError(words, phase=phase) from None
-        answer = StreamedAnswer(response, timeouts, choices=choices, sent_at=sent_at)
-        await answer.open()
-        return answer
-
-    async def _post(
-        self,
-        this: Try,
-        body: bytes,
-        timeouts: Timeouts,
-        headers: Mapping[str, str],
-        *,
-        stream: bool,
-    ) -> Response:
-        """Send it; an answer that is no success is raised as its error."""
-        response = await self._transport.post(
-            body, stream=stream, connect_timeout=timeouts.connect, headers=headers
-        )
-        this.status, this.request_id = response.status, response.request_id
-        if 200 <= response.status < 300:
-            if (pause := response.pause) is not None:
-                this.permit.pause(pause)
-            return response
-        try:
-            raise await response.error()
-        finally:
-            response.close()
 
     # --- what is asked ------------------------------------------------------------------------
 

@@ -172,3 +172,18 @@ def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
             call.index = place if call.index is None else call.index
         chunk.choices.append(value)
     return chunk
+
+
+def has_content(chunk: ChatCompletionChunk) -> bool:
+    """Whether a chunk carries anything of an answer: not a role, not usage, not nothing."""
+    for choice in chunk.choices:
+        delta = choice.delta
+        if (
+            delta.content
+            or choice.finish_reason is not None
+            or delta.tool_calls
+            or delta.refusal
+            or (delta.extra and any(delta.extra.values()))
+        ):
+            return True
+    return False
