@@ -4,7 +4,8 @@
     python tests/fuzz/fuzz_stream.py -runs=10000000 -max_len=400 [FOLDER_OF_SEEDS]
 
 Any bytes, cut in any way, give the same events; these end in chunks, in a told failure or in a
-``DecodeError``; every text that comes of them can be encoded, and the completion can be written.
+``DecodeError``; what is read by the form of the event before is what is read from its JSON; every
+text that comes of them can be encoded, and the completion can be written.
 Anything else is a crash, which libFuzzer stores as a file to run again.
 """
 
@@ -42,6 +43,8 @@ def parse(pieces: list[bytes]) -> tuple[list[ServerSentEvent], bool]:
 def read(events: list[ServerSentEvent]) -> None:
     reader, accumulator = ChunkReader(), Accumulator()
     for event in events:
+        blocks = [] if event.event or b"\n" in event.data else [b"data: " + event.data]
+        short = [reader.form.chunk(text) for text in reader.texts(blocks, 0) if reader.form]
         try:
             chunk = reader.read(event.data, event.event)
         except FailureEvent as failure:
@@ -53,6 +56,10 @@ def read(events: list[ServerSentEvent]) -> None:
         if chunk is not None:
             chunk.text.encode()
             accumulator.add(chunk)
+            if short not in ([], [chunk]):
+                raise AssertionError("the short way gives another chunk than the long way")
+            if blocks:
+                reader.learn(blocks[0], chunk)
     completion = accumulator.completion()
     json.dumps(to_dict(completion), ensure_ascii=False).encode()
     if completion != accumulator.completion():
