@@ -18,7 +18,7 @@ from laplas_async.errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
+from laplas_async.transport import MAX_BODY_BYTES, TRANSFER_ERRORS, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion, has_content
@@ -103,14 +103,19 @@ class StreamedAnswer:
         if not self.ready:
             data = None
             if self._form is not None and self._at >= len(self._blocks):
-                # Where tokens come slowly, what is read is one event of the known form.
+                # Where tokens come slowly, what is read is one event of the known form: then each
+                # call between here and the socket counts.
+                if self._silent_since is None:
+                    self._silent_since = self._now()
+                self._waiting = True
                 try:
-                    data = await self._read()
-                except LaplasError as error:
-                    self._conclude(error)
-                else:
-                    if (chunk := self._read_one(data)) is not None:
-                        return chunk
+                    data = await self.response.readany()
+                except TRANSFER_ERRORS as error:
+                    data = self._rest(error)
+                finally:
+                    self._waiting = False
+                if data and (chunk := self._read_one(data)) is not None:
+                    return chunk
             await self._fill(data)
             if not self.ready:
                 return None
@@ -137,6 +142,14 @@ class StreamedAnswer:
         self.response.close(reason)
 
     # --- from bytes to chunks -----------------------------------------------------------------
+
+    def _rest(self, error: Exception) -> bytes | None:
+        """What came before the transfer broke; None: nothing, and that is the end."""
+        try:
+            return self.response.rest(error)
+        except LaplasError as told:
+            self._conclude(told)
+            return None
 
     def _read_one(self, data: bytes) -> ChatCompletionChunk | None:
         """The chunk, if these bytes are one event of the known form, and nothing else."""

@@ -75,11 +75,15 @@ class Timeouts:
         return self.total
 
 
+TRANSFER_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
+
+
 class Response:
     """An answer that has begun: status, headers, and its bytes as they come."""
 
     def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
         self._response = response
+        self.readany = response.content.readany
         # A word is no key: taking it out would garble what the service says.
         self._secret = secret if len(secret) >= _SHORTEST_SECRET else ""
         self._reason: LaplasError | None = None
@@ -98,19 +102,26 @@ class Response:
         Raises ``ConnectionFailedError`` when the transfer breaks, after all that had come was
         given. Cancelling it loses nothing: the bytes come with the next call.
         """
-        content = self._response.content
         try:
-            return await content.readany()
-        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError) as error:
-            if self._reason is not None:
-                raise self._reason from None
-            # aiohttp tells the error before it gives what it had buffered: text would be lost.
-            content.set_exception(None)  # type: ignore[arg-type]
-            rest = content.read_nowait()
-            content.set_exception(error)
-            if rest:
-                return rest
-            raise _mapped(error, self.request_id) from error
+            return await self.readany()
+        except TRANSFER_ERRORS as error:
+            return self.rest(error)
+
+    def rest(self, error: Exception) -> bytes:
+        """What came before one of ``TRANSFER_ERRORS``; raises it, as ours, when that was given.
+
+        For who awaits ``readany`` itself, in place of ``read``: a step less for each token.
+        """
+        if self._reason is not None:
+            raise self._reason from None
+        # aiohttp tells the error before it gives what it had buffered: text would be lost.
+        content = self._response.content
+        content.set_exception(None)  # type: ignore[arg-type]
+        rest = content.read_nowait()
+        content.set_exception(error)
+        if rest:
+            return rest
+        raise _mapped(error, self.request_id) from error
 
     async def read_all(self, limit: int = MAX_BODY_BYTES, *, cut: bool = False) -> bytes:
         """The whole body. Past ``limit`` bytes (decompressed): ``APIError``, or cut off there."""
