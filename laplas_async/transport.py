@@ -280,6 +280,7 @@ class Transport:
                 self._proxy = await asyncio.to_thread(environment_proxy, self.url)
                 if self._ca_file is not None and self._ssl_context is None:
                     self._ssl_context = await asyncio.to_thread(load_ca, self._ca_file)
+                _keep_large_blocks()
                 connector = aiohttp.TCPConnector(
                     limit=0,  # the gate decides how many at once
                     ssl=self._ssl_context if self._ssl_context is not None else True,
@@ -297,6 +298,15 @@ class Transport:
                         trace_configs=[_trace(self._hear)],
                     )
             return self._session
+
+
+def _keep_large_blocks() -> None:
+    """Let the C library keep blocks of the size that asyncio reads into (256 KiB).
+
+    glibc maps such a block anew for each read, which costs more than all else that a token does,
+    until one of that size was freed once: this one. Elsewhere it does nothing.
+    """
+    bytes(512 * 1024)
 
 
 def _trace(on_connect: Callable[[float], None]) -> aiohttp.TraceConfig:
