@@ -109,8 +109,10 @@ class Gate:
     ) -> None:
         if limiter is None:
             # A socket each, and some files for everybody else.
-            ceiling = int(min(1000, max(16, _FILES * 0.8)))
-            limiter = Limiter(limits if limits is not None else Limits(), ceiling=ceiling)
+            limits = limits if limits is not None else Limits()
+            wanted = max(1000, limits.concurrency or 0)
+            ceiling = int(min(wanted, max(16, _FILES * 0.8)))
+            limiter = Limiter(limits, ceiling=ceiling)
         self.limiter = limiter
         self.clock = clock
         self._waiting: list[tuple[int, int, asyncio.Future[Ticket]]] = []

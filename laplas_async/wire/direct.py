@@ -31,8 +31,13 @@ def direct_chunk(body: dict[str, Any]) -> ChatCompletionChunk | None:
         or choice.get("finish_reason") is not None
     ):
         return None
-    content, role, index = delta.get("content"), delta.get("role"), choice.get("index")
-    id_, model, created, object_ = get("id"), get("model"), get("created"), get("object")
+    content: Any = delta.get("content")
+    role: Any = delta.get("role")
+    index: Any = choice.get("index")
+    id_: Any = get("id")
+    model: Any = get("model")
+    created: Any = get("created")
+    object_: Any = get("object")
     if not (
         type(content) is type(id_) is type(model) is type(object_) is str
         and type(index) is type(created) is int
