@@ -138,7 +138,7 @@ _BATCH = {"BatchProgress": "report", "BatchReport": "report", "run_batch": "run"
 
 
 def __getattr__(name: str) -> object:
-    # Who runs no batch does not wait for its modules: a tenth of the time of the import.
+    # Who runs no batch does not wait for its modules.
     if name not in _BATCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(f"{__name__}.batch.{_BATCH[name]}"), name)
