@@ -1,25 +1,25 @@
 """One streamed answer, from its first byte to its end: bytes in, chunks out, and the verdict.
 
-Here is decided whether a stream was whole (law 1) and whether it still lives (the timeouts).
-It refuses to retry: until the first content came, ``calls`` may throw it away and begin another.
+Here is decided whether a stream was whole (law 1); whether it still lives, ``watch`` says. It
+refuses to retry: until the first content came, ``calls`` may throw it away and begin another.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from laplas_async.errors import (
     ConnectionFailedError,
     LaplasError,
-    RequestTimeoutError,
     StreamAPIError,
     StreamError,
     StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from laplas_async.transport import MAX_BODY_BYTES, TRANSFER_ERRORS, Response, Timeouts
+from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
+from laplas_async.watch import Watch
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion, has_content
 from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
@@ -30,9 +30,6 @@ from laplas_async.wire.template import Template
 # After [DONE] the connection is worth this much waiting to be used again, and no more.
 DRAIN_SECONDS = 0.05
 _DRAIN_BYTES = 64 * 1024
-# When every choice has its finish_reason, only usage and [DONE] are missing: servers that forget
-# to send them, and to hang up, are not waited for longer.
-AFTER_FINISH_SECONDS = 5.0
 # A server may send this many chunks without content before they are handed out; a stream that
 # has given anything is not begun again.
 _MAX_HELD = 64
@@ -46,18 +43,43 @@ class StreamedAnswer:
     ``choices`` is how many were asked for, ``sent_at`` the loop's time of sending.
     """
 
+    __slots__ = (
+        "_at",
+        "_at_end",
+        "_blocks",
+        "_body",
+        "_body_size",
+        "_choices",
+        "_contents",
+        "_done",
+        "_ended",
+        "_failure",
+        "_is_page",
+        "_lead",
+        "_parser",
+        "_reader",
+        "_texts",
+        "_watch",
+        "accumulator",
+        "alone",
+        "begun",
+        "chunk",
+        "index",
+        "readany",
+        "ready",
+        "response",
+        "waiting",
+    )
+
     def __init__(
         self, response: Response, timeouts: Timeouts, *, choices: int, sent_at: float
     ) -> None:
         self.response = response
+        self.readany = response.readany
         self.accumulator = Accumulator()
         self._choices = choices
-        self._timeouts = timeouts
-        self._total = timeouts.total_for(stream=True)
-        self._sent_at = sent_at
         self._parser = SSEParser()
         self._reader = ChunkReader()
-        self._form: Template | None = None  # of the events, while they may be read by it
         self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
         self._at = 0
         # To be handed out next. A text stands for the chunk that ``chunk`` makes of it: made one
@@ -65,7 +87,12 @@ class StreamedAnswer:
         self.ready: deque[ChatCompletionChunk | str] = deque()
         self.chunk: Callable[[str], ChatCompletionChunk] = _no_form
         self.index = 0  # of the choice that such texts are of
-        self._begun = False  # content has come
+        # The form of the events, while what is read next may be one of them and nothing else.
+        self.alone: Template | None = None
+        self._texts: list[str] = []  # of the choice that the form is of
+        self.begun = False  # content has come
+        self.waiting = False  # a reader, for what ``next`` gives
+        self._contents = 0  # how many chunks had any, those of the form left out
         self._lead: bytes | None = b""  # the first bytes, until they show what kind of body it is
         self._body: list[bytes] | None = None  # of a body that is no stream
         self._body_size = 0
@@ -74,53 +101,56 @@ class StreamedAnswer:
         self._at_end = False  # the bytes have come to their clean end
         self._ended = False
         self._failure: LaplasError | None = None
-        self._loop = asyncio.get_running_loop()
-        self._now = self._loop.time
-        self._waiting = False
-        self._silent_since: float | None = None  # the wait for content began then
-        self._timer: asyncio.TimerHandle | None = None
+        self._watch = Watch(timeouts, sent_at, self.close)
 
     async def open(self) -> None:
         """Read until the first content is here (or the end, if there is none)."""
-        self._watch()
+        self._watch.look(self)
         try:
-            while not self._begun and (held := len(self.ready)) < _MAX_HELD:
+            while not self.begun and (held := len(self.ready)) < _MAX_HELD:
                 await self._fill()
                 if len(self.ready) == held:
                     break
         except BaseException:
             self.close()
             raise
-        self._begun = True
-        self._watch()
+        self.begun = True
+        if not self._ended:
+            self._watch.look(self)
 
-    async def next(self) -> ChatCompletionChunk | None:
+    async def next(self, data: bytes | None = None) -> ChatCompletionChunk | None:
         """The next chunk, as it came; None at the end of a whole answer.
 
-        Raises the ``StreamError`` that it ended with, again each time it is asked. What is in
-        ``ready`` may be taken from there.
+        ``data``: bytes of the response that its reader has read already. Raises the
+        ``StreamError`` that it ended with, again each time it is asked.
+
+        Where tokens come slowly, each call between the socket and the reader counts. So there is
+        a short way: what is in ``ready`` may be taken from there; and while ``alone`` is there,
+        ``readany`` may be awaited in place of this, and what came be given to ``read_one``.
         """
         if not self.ready:
-            data = None
-            if self._form is not None and self._at >= len(self._blocks):
-                # Where tokens come slowly, what is read is one event of the known form: then each
-                # call between here and the socket counts.
-                if self._silent_since is None:
-                    self._silent_since = self._now()
-                self._waiting = True
-                try:
-                    data = await self.response.readany()
-                except TRANSFER_ERRORS as error:
-                    data = self._rest(error)
-                finally:
-                    self._waiting = False
-                if data and (chunk := self._read_one(data)) is not None:
-                    return chunk
             await self._fill(data)
             if not self.ready:
                 return None
         item = self.ready.popleft()
         return self.chunk(item) if isinstance(item, str) else item
+
+    def read_one(self, data: bytes) -> ChatCompletionChunk | None:
+        """The chunk, if these bytes are one event of the known form; None: ``next`` is theirs."""
+        form = self.alone
+        if form is None or (text := form.text(data)) is None:
+            return None
+        if text:
+            self._texts.append(text)
+        return form.chunk(text)
+
+    def rest(self, error: Exception) -> bytes | None:
+        """What had come before ``readany`` raised this; None: nothing, and that was the end."""
+        try:
+            return self.response.rest(error)
+        except LaplasError as told:
+            self._conclude(told)
+            return None
 
     def completion(self) -> ChatCompletion:
         """What has come so far."""
@@ -129,6 +159,16 @@ class StreamedAnswer:
         if completion.cost is None:
             completion.cost = cost_from(None, self.response.headers)
         return completion
+
+    @property
+    def progress(self) -> int:
+        """A number that grows with all content that comes."""
+        return self._contents + self.accumulator.size
+
+    @property
+    def finished(self) -> bool:
+        """Every choice that was asked for has its finish_reason."""
+        return self.accumulator.finished(self._choices)
 
     @property
     def failure(self) -> LaplasError | None:
@@ -143,45 +183,28 @@ class StreamedAnswer:
 
     # --- from bytes to chunks -----------------------------------------------------------------
 
-    def _rest(self, error: Exception) -> bytes | None:
-        """What came before the transfer broke; None: nothing, and that is the end."""
-        try:
-            return self.response.rest(error)
-        except LaplasError as told:
-            self._conclude(told)
-            return None
-
-    def _read_one(self, data: bytes) -> ChatCompletionChunk | None:
-        """The chunk, if these bytes are one event of the known form, and nothing else."""
-        form = self._form
-        if form is None or self._parser.pieces or (text := form.text(data)) is None:
-            return None
-        if text:
-            self._silent_since = None
-            self.accumulator.add_texts(form.index, [text])
-        self._reader.hits += 1
-        return form.chunk(text)
-
     async def _fill(self, data: bytes | None = None) -> None:
         """Until a chunk is ready, or the answer is at its end, read, first ``data`` if given.
 
         Raises what it ended with.
         """
+        self.alone = None
         try:
             while not self._ended:
                 if self._at < len(self._blocks) and not self._done:
                     if self._take():
+                        rest = self._at < len(self._blocks) or self._parser.pieces
+                        self.alone = None if rest else self._reader.form
                         return
                 elif self._done:  # what comes behind it does not count
                     self._conclude(await self._drain())
                 elif self._at_end:
                     self._conclude(None)
-                elif got := await self._read() if data is None else data:
+                elif got := await self.response.read() if data is None else data:
                     self._blocks, self._at = self._split(got), 0
                     data = None
                 else:
                     self._at_end = True
-                    self._form = None
                     if self._body is not None:
                         self._read_body(b"".join(self._body))
                         return
@@ -193,15 +216,6 @@ class StreamedAnswer:
             self._conclude(error)
         if self._failure is not None:
             raise self._failure
-
-    async def _read(self) -> bytes:
-        if self._silent_since is None:
-            self._silent_since = self._now()
-        self._waiting = True
-        try:
-            return await self.response.read()
-        finally:
-            self._waiting = False
 
     def _split(self, data: bytes) -> list[bytes]:
         if self._lead is not None:
@@ -227,12 +241,11 @@ class StreamedAnswer:
         texts = self._reader.texts(self._blocks, self._at)
         if texts and (form := self._reader.form) is not None:
             self._at += len(texts)
-            self.accumulator.add_texts(form.index, texts)
+            self._texts = self.accumulator.pieces(form.index)
+            self._texts += filter(None, texts)
             self.chunk, self.index = form.chunk, form.index
-            self.ready += texts if self._begun else map(form.chunk, texts)
-            if any(texts):
-                self._begun = True
-                self._silent_since = None
+            self.ready += texts if self.begun else map(form.chunk, texts)
+            self.begun = self.begun or any(texts)
             return True
         block = self._blocks[self._at]
         self._at += 1
@@ -241,7 +254,8 @@ class StreamedAnswer:
         if chunk is None:
             return False
         self._reader.learn(block, chunk)
-        self._form = self._reader.form
+        if (form := self._reader.form) is not None:
+            self._texts = self.accumulator.pieces(form.index)
         self.ready.append(chunk)
         return True
 
@@ -265,10 +279,10 @@ class StreamedAnswer:
     def _add(self, chunk: ChatCompletionChunk) -> None:
         self.accumulator.add(chunk)
         if has_content(chunk):
-            self._begun = True
-            self._silent_since = None
+            self.begun = True
+            self._contents += 1
             if chunk.choices[0].finish_reason is not None:
-                self._watch()  # from here on, little is waited for
+                self._watch.look(self)  # from here on, little is waited for
 
     def _read_body(self, body: bytes) -> None:
         """A body that is no stream: one JSON answer, an error in JSON, or a page."""
@@ -318,22 +332,16 @@ class StreamedAnswer:
 
     def _is_whole(self) -> bool:
         """Whether what has come is a whole answer, the transfer having ended well."""
-        return self.accumulator.finished(self._choices) or (
-            self._done and self.accumulator.has_content
-        )
+        return self.finished or (self._done and self.accumulator.has_content)
 
     def _settle(self, error: LaplasError | None) -> None:
         """The end: once, for good."""
         if self._ended:
             return
         self._ended = True
-        self._form = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and (
-            self.accumulator.finished(self._choices)
-        ):
+        self.alone = None
+        self._watch.stop()
+        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and (self.finished):
             error = None  # every choice had its finish_reason: the text is whole
         self._failure = error
         if error is not None:
@@ -363,49 +371,6 @@ class StreamedAnswer:
 
     def _clean(self, words: object) -> str:
         return str(self.response.redact(str(words)))
-
-    # --- time ---------------------------------------------------------------------------------
-
-    def _watch(self) -> None:
-        """One timer for the whole stream: it looks when it fires, and no token re-arms it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._ended:
-            return
-        now = self._now()
-        at, phase = min(self._deadlines(now), default=(None, ""))
-        if at is None:
-            return
-        if at > now:
-            self._timer = self._loop.call_at(at, self._watch)
-        elif self._begun:
-            self.close(StreamTimeoutError(self._too_late(phase), phase=phase))
-        else:
-            self.close(RequestTimeoutError(self._too_late(phase), phase=phase))
-
-    def _deadlines(self, now: float) -> Iterator[tuple[float, str]]:
-        if self._total is not None:
-            yield self._sent_at + self._total, "total"
-        first_token, idle = self._timeouts.first_token, self._timeouts.idle
-        if not self._begun:
-            if first_token is not None:
-                yield self._sent_at + first_token, "first_token"
-            return
-        if self.accumulator.finished(self._choices):
-            idle = min(idle or AFTER_FINISH_SECONDS, AFTER_FINISH_SECONDS)
-        if idle is not None:
-            # A reader that takes its time is not a server that is silent.
-            since = self._silent_since if self._waiting else None
-            yield (now if since is None else since) + idle, "idle"
-
-    def _too_late(self, phase: str) -> str:
-        match phase:
-            case "first_token":
-                return f"no content within {self._timeouts.first_token} s of sending (first_token)"
-            case "idle":
-                return f"no content for {self._timeouts.idle} s (idle)"
-        return f"not at its end within {self._total} s of sending (total)"
 
 
 def _no_form(text: str) -> ChatCompletionChunk:

@@ -15,6 +15,7 @@ from typing import Self
 from laplas_async.answer import StreamedAnswer
 from laplas_async.errors import ConfigError, LaplasError, StreamError, StreamTruncatedError
 from laplas_async.pacing.gate import Permit
+from laplas_async.transport import TRANSFER_ERRORS
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
 
 _Begin = Callable[[], Awaitable[tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]]]
@@ -29,6 +30,20 @@ class ChatStream:
     had come in ``error.partial``.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_answer",
+        "_attempts",
+        "_begin",
+        "_closed",
+        "_forget_drop",
+        "_in_block",
+        "_on_end",
+        "_opening",
+        "_permit",
+        "_ready",
+    )
+
     def __init__(
         self,
         begin: _Begin,
@@ -42,7 +57,6 @@ class ChatStream:
         self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
-        self._reading = False
         self._in_block = False
         self._attempts: tuple[Attempt, ...] = ()
 
@@ -107,23 +121,29 @@ class ChatStream:
             return answer.chunk(item) if type(item) is str else item  # type: ignore[return-value]
         if answer is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")
-        if self._reading:
+        if answer.waiting:
             raise ConfigError("another task is reading this stream")
-        self._reading = True
+        answer.waiting = True
         try:
-            chunk = await answer.next()
+            if answer.alone is None:
+                chunk = await answer.next()
+            else:  # a token at a time: the short way
+                data: bytes | None
+                try:
+                    data = await answer.readany()
+                except TRANSFER_ERRORS as error:
+                    data = answer.rest(error)
+                if not data or (chunk := answer.read_one(data)) is None:
+                    chunk = await answer.next(data)
         except LaplasError as error:
-            error.attempts = self._attempts
-            if isinstance(error, StreamError):
-                error.partial.attempts = self._attempts
-            self._release()
+            self._end_with(error)
             raise
         except asyncio.CancelledError:
             if not self._in_block:  # nobody else would close it
                 await self.aclose()
             raise
         finally:
-            self._reading = False
+            answer.waiting = False
         if chunk is None:
             self._release()
             raise StopAsyncIteration
@@ -185,6 +205,12 @@ class ChatStream:
 
     close = aclose  # its name in the clients that people come from
 
+    def _end_with(self, error: LaplasError) -> None:
+        error.attempts = self._attempts
+        if isinstance(error, StreamError):
+            error.partial.attempts = self._attempts
+        self._release()
+
     def _release(self) -> None:
         """The answer is over: give the place back, once."""
         permit, self._permit = self._permit, None
@@ -213,6 +239,8 @@ def _let_go(loop: asyncio.AbstractEventLoop, answer: StreamedAnswer, permit: Per
 
 class TextStream:
     """The text alone of a ``ChatStream``; pieces are never empty."""
+
+    __slots__ = ("_stream",)
 
     def __init__(self, stream: ChatStream) -> None:
         self._stream = stream

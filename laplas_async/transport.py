@@ -48,9 +48,9 @@ class Timeouts:
 
     ``connect``: name look-up, TCP and TLS. ``first_token`` (streams): from sending until the first
     content. ``idle`` (streams): since the last content, while the reader waits; heartbeats and
-    empty deltas do not count. ``total``: one try from sending to its end; "auto" is 600 for a
-    plain call and no bound for a stream. To bound a call with all its tries and waits, use
-    ``asyncio.timeout``.
+    empty deltas do not count; it is told up to an eighth later, never earlier. ``total``: one try
+    from sending to its end; "auto" is 600 for a plain call and no bound for a stream. To bound a
+    call with all its tries and waits, use ``asyncio.timeout``.
     """
 
     connect: float | None = 10.0
@@ -80,6 +80,8 @@ TRANSFER_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSErro
 
 class Response:
     """An answer that has begun: status, headers, and its bytes as they come."""
+
+    __slots__ = ("_reason", "_response", "_secret", "headers", "readany", "request_id", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
         self._response = response

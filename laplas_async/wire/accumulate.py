@@ -32,6 +32,8 @@ class Accumulator:
     by ``index`` and ``id`` as servers really send them: missing, starting at 1, or repeated.
     """
 
+    __slots__ = ("_choices", "_head")
+
     def __init__(self) -> None:
         self._head = ChatCompletion()
         self._choices: dict[int, _Choice] = {}
@@ -57,9 +59,17 @@ class Accumulator:
                 choice = self._choices[delta.index] = _Choice()
             choice.add(delta)
 
-    def add_texts(self, index: int, texts: list[str]) -> None:
-        """Take chunks that add nothing but these texts, to a choice that has begun."""
-        self._choices[index].content += filter(None, texts)
+    def pieces(self, index: int) -> list[str]:
+        """The text of a choice that has begun, in pieces, to append more that are not empty.
+
+        For chunks that add nothing else: the short way to ``add`` them.
+        """
+        return self._choices[index].content
+
+    @property
+    def size(self) -> int:
+        """In how many pieces the text of all choices has come."""
+        return sum(len(choice.content) for choice in self._choices.values())
 
     @property
     def started(self) -> bool:

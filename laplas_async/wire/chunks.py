@@ -35,11 +35,12 @@ class ChunkReader:
     becomes U+FFFD. So every text handed out can be encoded.
     """
 
+    __slots__ = ("_forms", "_halves", "_mending", "_template", "_wait")
+
     def __init__(self) -> None:
         self._halves: dict[_Place, str] = {}
         self._mending = False
         self._template: Template | None = None
-        self.hits = 0  # of the form
         self._forms = 0  # learned in vain, one after the other
         self._wait = 0  # events until the next is worth learning
 
@@ -64,15 +65,15 @@ class ChunkReader:
 
     def learn(self, block: bytes, chunk: ChatCompletionChunk) -> None:
         """Take the block that this chunk was just read from for the form of those to come."""
+        used = self._template is not None and self._template.used
         if self._wait:
             self._wait -= 1
-            if not self.hits:
+            if not used:
                 self._template = None  # it fits none: not even tried until the next is learned
             return
         # Where every event differs in more than its text, a form is tried for ever more rarely.
-        self._forms = 0 if self.hits else self._forms + 1
+        self._forms = 0 if used else self._forms + 1
         self._wait = min(_RAREST, 2 ** min(self._forms, 16) - 1)
-        self.hits = 0
         self._template = None if self._mending else Template.learn(block, chunk)
 
     @property
@@ -84,9 +85,7 @@ class ChunkReader:
         """The texts of as many blocks as follow of the form learned: each is a chunk of it."""
         if self._template is None:
             return []
-        texts = self._template.texts(blocks, start)
-        self.hits += len(texts)
-        return texts
+        return self._template.texts(blocks, start)
 
     def _load(self, data: bytes) -> Any:
         try:

@@ -33,6 +33,17 @@ class SSEParser:
     ``last_event_id`` and ``retry`` (milliseconds) are what the stream said of them last.
     """
 
+    __slots__ = (
+        "_after_cr",
+        "_bom",
+        "_failure",
+        "_max",
+        "_size",
+        "last_event_id",
+        "pieces",
+        "retry",
+    )
+
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.last_event_id = ""
         self.retry: int | None = None

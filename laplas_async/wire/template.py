@@ -24,12 +24,16 @@ _LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
 class Template:
     """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last."""
 
-    __slots__ = ("_end", "_head", "_tail", "chunk", "index")
+    __slots__ = ("_end", "_first", "_head", "_last", "_least", "_tail", "chunk", "index", "used")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
         self._tail = tail
         self._end = tail + b"\n\n"
+        self._least = len(head) + len(self._end)
+        # From quote to quote: nothing but one JSON string can be read there.
+        self._first, self._last = len(head) - 1, 1 - len(self._end)
+        self.used = False  # an event was of this form
         self.index = chunk.choices[0].index  # of the choice that the texts belong to
         self.chunk = _maker(chunk)  # the chunk with this text as its content
 
@@ -57,13 +61,12 @@ class Template:
 
     def text(self, data: bytes) -> str | None:
         """The content, if the bytes are one whole event of this form, and nothing else."""
-        head, end = self._head, self._end
-        if data.startswith(head) and data.endswith(end) and len(data) >= len(head) + len(end):
+        if data.startswith(self._head) and data.endswith(self._end) and len(data) >= self._least:
             try:
-                # From quote to quote, as below.
-                text: str = _loads(data[len(head) - 1 : 1 - len(end)])
+                text: str = _loads(data[self._first : self._last])
             except orjson.JSONDecodeError:
                 return None
+            self.used = True
             return text
         return None
 
@@ -78,10 +81,10 @@ class Template:
             if not block.startswith(head) or not block.endswith(tail) or len(block) < least:
                 break
             try:
-                # From quote to quote: nothing but one JSON string can be read there.
                 texts.append(loads(block[first:last]))
             except orjson.JSONDecodeError:
                 break
+        self.used = self.used or bool(texts)
         return texts
 
 

@@ -484,8 +484,8 @@ async def test_a_slow_reader_is_not_a_silent_server(
         answer = stream._answer
         assert answer is not None
         for _ in range(3):
-            timer = answer._timer
-            while answer._timer is timer:
+            timer = answer._watch._timer
+            while answer._watch._timer is timer:
                 await asyncio.sleep(0)
         assert (await stream.completion()).text
 
