@@ -7,6 +7,7 @@ refuses to retry: until the first content came, ``calls`` may throw it away and 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 from laplas_async.errors import (
     ConnectionFailedError,
@@ -24,6 +25,8 @@ from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion, has_content
 from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
+from laplas_async.wire.large import LARGE
+from laplas_async.wire.sniff import BLANK, Sniffer
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 from laplas_async.wire.template import Template
 
@@ -33,8 +36,8 @@ _DRAIN_BYTES = 64 * 1024
 # A server may send this many chunks without content before they are handed out; a stream that
 # has given anything is not begun again.
 _MAX_HELD = 64
-_MAX_PAGE_BYTES = 4096
-_BLANK = b" \t\r\n\xef\xbb\xbf"
+_DONE: Literal["done"] = "done"
+_Told = ChatCompletionChunk | FailureEvent | DecodeError | Literal["done"] | None
 
 
 class StreamedAnswer:
@@ -47,17 +50,15 @@ class StreamedAnswer:
         "_at",
         "_at_end",
         "_blocks",
-        "_body",
-        "_body_size",
         "_choices",
         "_contents",
         "_done",
         "_ended",
         "_failure",
-        "_is_page",
-        "_lead",
+        "_large",
         "_parser",
         "_reader",
+        "_sniffer",
         "_texts",
         "_watch",
         "accumulator",
@@ -93,10 +94,8 @@ class StreamedAnswer:
         self.begun = False  # content has come
         self.waiting = False  # a reader, for what ``next`` gives
         self._contents = 0  # how many chunks had any, those of the form left out
-        self._lead: bytes | None = b""  # the first bytes, until they show what kind of body it is
-        self._body: list[bytes] | None = None  # of a body that is no stream
-        self._body_size = 0
-        self._is_page = False
+        self._large: asyncio.Future[_Told] | None = None  # the block at ``_at``, in a thread
+        self._sniffer = Sniffer(max_bytes=MAX_BODY_BYTES)
         self._done = False  # [DONE] has come
         self._at_end = False  # the bytes have come to their clean end
         self._ended = False
@@ -192,6 +191,8 @@ class StreamedAnswer:
         try:
             while not self._ended:
                 if self._at < len(self._blocks) and not self._done:
+                    if len(self._blocks[self._at]) > LARGE and not await self._decode_large():
+                        break  # closed meanwhile
                     if self._take():
                         rest = self._at < len(self._blocks) or self._parser.pieces
                         self.alone = None if rest else self._reader.form
@@ -203,42 +204,35 @@ class StreamedAnswer:
                 elif got := await self.response.read() if data is None else data:
                     self._blocks, self._at = self._split(got), 0
                     data = None
-                else:
-                    self._at_end = True
-                    if self._body is not None:
-                        self._read_body(b"".join(self._body))
-                        return
-                    last = self._parser.unfinished()
-                    if last is not None and (chunk := self._read_event(last)) is not None:
-                        self.ready.append(chunk)
-                        return  # the verdict comes when it was taken
+                elif self._end():
+                    return
         except LaplasError as error:
             self._conclude(error)
         if self._failure is not None:
             raise self._failure
 
     def _split(self, data: bytes) -> list[bytes]:
-        if self._lead is not None:
-            self._lead += data
-            start = self._lead.lstrip(_BLANK)[:1]
-            if start in (b"{", b"[", b"<"):  # no line of a stream begins so
-                self._body = []
-                data, self._is_page = self._lead, start == b"<"
-            if start or len(self._lead) > _MAX_PAGE_BYTES:
-                self._lead = None
-        if self._body is None:
-            return self._parser.split(data)
-        self._body.append(data)
-        self._body_size += len(data)
-        if self._is_page and self._body_size > _MAX_PAGE_BYTES:
-            self._read_body(b"".join(self._body))
-        if self._body_size > MAX_BODY_BYTES:
-            raise StreamProtocolError(f"the answer is larger than {MAX_BODY_BYTES} bytes")
-        return []
+        data = self._sniffer.feed(data)
+        if self._sniffer.has_enough:
+            self._read_other(self._sniffer.other or b"")
+        return self._parser.split(data)
+
+    def _end(self) -> bool:
+        """The bytes have come to their end. Whether a chunk is ready: then the verdict waits."""
+        self._at_end = True
+        if (other := self._sniffer.other) is not None:
+            self._read_other(other)
+            return True
+        last = self._parser.unfinished()
+        chunk = None if last is None else self._judge(self._decode_event(last))
+        if chunk is None:
+            return False
+        self.ready.append(chunk)
+        return True
 
     def _take(self) -> bool:
         """Look into the next blocks; whether a chunk is ready now."""
-        texts = self._reader.texts(self._blocks, self._at)
+        texts = [] if self._large else self._reader.texts(self._blocks, self._at)
         if texts and (form := self._reader.form) is not None:
             self._at += len(texts)
             self._texts = self.accumulator.pieces(form.index)
@@ -249,8 +243,11 @@ class StreamedAnswer:
             return True
         block = self._blocks[self._at]
         self._at += 1
-        event = self._parser.read(block)
-        chunk = None if event is None else self._read_event(event)
+        if self._large is None:
+            told = self._decode(block)
+        else:
+            told, self._large = self._large.result(), None
+        chunk = self._judge(told)
         if chunk is None:
             return False
         self._reader.learn(block, chunk)
@@ -259,22 +256,45 @@ class StreamedAnswer:
         self.ready.append(chunk)
         return True
 
-    def _read_event(self, event: ServerSentEvent) -> ChatCompletionChunk | None:
+    async def _decode_large(self) -> bool:
+        """Have a thread decode the next block; False if the answer was closed meanwhile.
+
+        Cancelling it loses nothing: the next call waits for the same.
+        """
+        if self._large is None:
+            block, loop = self._blocks[self._at], asyncio.get_running_loop()
+            self._large = loop.run_in_executor(None, self._decode, block)
+        await asyncio.wait([self._large])
+        return not self._ended
+
+    def _decode(self, block: bytes) -> _Told:
+        """What a block says; it touches parser and reader alone, so a thread can do it."""
+        event = self._parser.read(block)
+        return None if event is None else self._decode_event(event)
+
+    def _decode_event(self, event: ServerSentEvent) -> _Told:
         data = event.data
-        if data[:6] == b"[DONE]" or not data or data.isspace():
-            self._done = data[:6] == b"[DONE]"
+        if data[:6] == b"[DONE]":
+            return _DONE
+        if not data or data.isspace():
             return None
         try:
-            chunk = self._reader.read(data, event.event)
-        except FailureEvent as failure:
-            raise self._api_error(failure.body) from None
-        except DecodeError as error:
+            return self._reader.read(data, event.event)
+        except (FailureEvent, DecodeError) as error:
+            return error
+
+    def _judge(self, told: _Told) -> ChatCompletionChunk | None:
+        if isinstance(told, ChatCompletionChunk):
+            self._add(told)
+            return told
+        if isinstance(told, FailureEvent):
+            raise self._api_error(told.body)
+        if isinstance(told, DecodeError):
             if self._at_end:  # the last event lacked its end, so it was cut
-                raise StreamTruncatedError(f"the stream ended inside an event: {error}") from None
-            raise StreamProtocolError(f"an event is no chunk: {self._clean(error)}") from None
-        if chunk is not None:
-            self._add(chunk)
-        return chunk
+                raise StreamTruncatedError(f"the stream ended inside an event: {told}")
+            raise StreamProtocolError(f"an event is no chunk: {self._clean(told)}")
+        self._done = told is _DONE
+        return None
 
     def _add(self, chunk: ChatCompletionChunk) -> None:
         self.accumulator.add(chunk)
@@ -284,10 +304,10 @@ class StreamedAnswer:
             if chunk.choices[0].finish_reason is not None:
                 self._watch.look(self)  # from here on, little is waited for
 
-    def _read_body(self, body: bytes) -> None:
+    def _read_other(self, body: bytes) -> None:
         """A body that is no stream: one JSON answer, an error in JSON, or a page."""
         try:
-            answer = loads(body.lstrip(_BLANK))
+            answer = loads(body.lstrip(BLANK))
             if isinstance(answer, dict):
                 if is_failure(answer):
                     raise self._api_error(answer)
@@ -341,6 +361,8 @@ class StreamedAnswer:
         self._ended = True
         self.alone = None
         self._watch.stop()
+        if self._large is not None:
+            self._large.cancel()
         if isinstance(error, StreamTruncatedError | StreamTimeoutError) and (self.finished):
             error = None  # every choice had its finish_reason: the text is whole
         self._failure = error

@@ -44,6 +44,7 @@ from laplas_async.types import (
     RequestParameters,
     Usage,
 )
+from laplas_async.wire.large import LARGE
 from laplas_async.wire.request import encode_request
 
 T = TypeVar("T")
@@ -308,7 +309,9 @@ class LaplasClient:
         finally:
             if deadline is not None and not scope.expired() and not self._ending:
                 scope.reschedule(None)
-        return read_completion(response, data)
+        if len(data) <= LARGE:
+            return read_completion(response, data)
+        return await asyncio.to_thread(read_completion, response, data)
 
     # --- what is asked ------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
 from laplas_async.wire.direct import direct_chunk
 from laplas_async.wire.failures import is_failure
+from laplas_async.wire.large import LARGE, loads_large
 from laplas_async.wire.template import Template
 
 _RAREST = 4096  # events between two tries to learn their form
@@ -89,7 +90,7 @@ class ChunkReader:
 
     def _load(self, data: bytes) -> Any:
         try:
-            body = orjson.loads(data)
+            body = orjson.loads(data) if len(data) <= LARGE else loads_large(data)
         except orjson.JSONDecodeError:
             body = loads_raw(data)
             self._mending = True

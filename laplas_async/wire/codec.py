@@ -36,6 +36,7 @@ from laplas_async.types import (
     TopLogprob,
     Usage,
 )
+from laplas_async.wire.large import LARGE, loads_large
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def loads(data: bytes) -> Any:
     Raises ``DecodeError``.
     """
     try:
-        return orjson.loads(data)
+        return orjson.loads(data) if len(data) <= LARGE else loads_large(data)
     except orjson.JSONDecodeError:
         pass
     # orjson is strict about two things that real servers write: a \\ud83d without its partner,

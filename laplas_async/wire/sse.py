@@ -72,19 +72,23 @@ class SSEParser:
             return []
         pieces = self.pieces
         if pieces:
-            ended = b"\n\n" in data or (data[0] == 0x0A and pieces[-1][-1] == 0x0A)
-            pieces.append(data)
-            if not ended:
+            if data[0] == 0x0A and pieces[-1][-1] == 0x0A:
+                pieces[-1] = pieces[-1][:-1]
+                data = b"\n" + data
+            elif b"\n\n" not in data:
+                pieces.append(data)
                 self._keep(len(data))
                 if self._failure is not None:
                     raise self._failure
                 return []
-            data = b"".join(pieces)
+        blocks = data.split(b"\n\n")
+        if pieces:  # joined with their end alone: of a large event each copy takes milliseconds
+            pieces.append(blocks[0])
+            blocks[0] = b"".join(pieces)
             pieces.clear()
         self._size = 0
-        blocks = data.split(b"\n\n")
         rest = blocks.pop()
-        if len(data) > self._max:
+        if len(blocks[0] if blocks else rest) + len(data) > self._max:
             blocks = self._small_ones(blocks)
         if rest and self._failure is None:
             pieces.append(rest)

@@ -408,3 +408,16 @@ async def test_an_answer_that_says_none_is_left_makes_the_next_wait(
             await client.complete("Another.")
     assert caught.value.phase == "turn"
     assert simulator.counts.requests == 1
+
+
+async def test_a_large_answer(client: LaplasClient, simulator: Simulator) -> None:
+    text = 'Er sagte: "Das Wasser fließt." 🙂 河流\n' * 20_000
+    body = {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+    whole = orjson.dumps(body)
+    simulator.script(
+        Fault.raw(data=whole, content_type="application/json"),
+        Fault.raw(data=whole[:-9], content_type="application/json"),
+    )
+    assert (await client.complete("Hi")).text == text
+    with pytest.raises(APIError, match="no chat completion"):
+        await client.complete("Hi")

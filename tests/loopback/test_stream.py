@@ -9,6 +9,7 @@ import pytest
 
 from laplas_async import (
     ChatCompletion,
+    ChatStream,
     ConfigError,
     LaplasClient,
     Message,
@@ -504,6 +505,69 @@ async def test_after_the_last_finish_reason_little_is_waited_for(
     simulator.script(Fault.raw(data=TEXT + STOP, end="stall"))
     completion = await read(client, timeouts=Timeouts(idle=0.05))
     assert completion.text == "Hello"  # whole: every choice had its finish_reason
+
+
+# --- a large event, decoded in a thread -------------------------------------------------------
+
+LARGE_TEXT = 'Er sagte: "Das Wasser fließt." 🙂 河流\\n' * 20_000
+
+
+def large_event(simulator: Simulator) -> None:
+    data = event(piece("first ")) + event(piece(LARGE_TEXT)) + event(piece(" last")) + STOP + DONE
+    simulator.script(Fault.raw(data=data))
+
+
+async def test_a_large_event_in_its_place(client: LaplasClient, simulator: Simulator) -> None:
+    large_event(simulator)
+    async with client.stream(PROMPT) as stream:
+        texts = [text async for text in stream.text()]
+    assert texts == ["first ", LARGE_TEXT, " last"]
+    assert (await stream.completion()).text == "".join(texts)
+
+
+async def until_a_thread_decodes(stream: ChatStream) -> None:
+    while stream._answer is None or stream._answer._large is None:
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_while_a_thread_decodes_loses_nothing(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    large_event(simulator)
+    async with client.stream(PROMPT) as stream:
+        reader = asyncio.create_task(stream.completion())
+        await until_a_thread_decodes(stream)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        assert (await stream.completion()).text == f"first {LARGE_TEXT} last"
+
+
+async def test_closing_while_a_thread_decodes(client: LaplasClient, simulator: Simulator) -> None:
+    large_event(simulator)
+    async with client.stream(PROMPT) as stream:
+        reader = asyncio.create_task(stream.completion())
+        await until_a_thread_decodes(stream)
+        await stream.aclose()
+        with pytest.raises(StreamTruncatedError) as caught:
+            await reader
+    assert caught.value.partial.text == "first "
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (event({"error": {"message": "x" * 400_000}}), StreamAPIError),
+        (b"data: {" + b"x" * 400_000 + b"\n\n", StreamProtocolError),
+    ],
+)
+async def test_a_large_event_that_is_none(
+    client: LaplasClient, simulator: Simulator, data: bytes, error: type[StreamError]
+) -> None:
+    simulator.script(Fault.raw(data=event(piece("first ")) + data))
+    with pytest.raises(error) as caught:
+        await read(client)
+    assert caught.value.partial.text == "first "
 
 
 # --- how it is used ---------------------------------------------------------------------------
