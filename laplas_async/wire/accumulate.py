@@ -24,6 +24,8 @@ from laplas_async.types import (
 )
 from laplas_async.wire.codec import cost_from
 
+_MANY = 4096
+
 
 class Accumulator:
     """Add chunks in the order they came; ask for the completion at any time.
@@ -62,14 +64,18 @@ class Accumulator:
     def pieces(self, index: int) -> list[str]:
         """The text of a choice that has begun, in pieces, to append more that are not empty.
 
-        For chunks that add nothing else: the short way to ``add`` them.
+        For chunks that add nothing else: the short way to ``add`` them. To be asked for anew now
+        and then: many pieces are joined to one, so that memory and the last join stay small.
         """
-        return self._choices[index].content
+        choice = self._choices[index]
+        if len(choice.content) > _MANY:
+            choice.gather()
+        return choice.content
 
     @property
     def size(self) -> int:
         """In how many pieces the text of all choices has come."""
-        return sum(len(choice.content) for choice in self._choices.values())
+        return sum(choice.gathered + len(choice.content) for choice in self._choices.values())
 
     @property
     def started(self) -> bool:
@@ -85,7 +91,7 @@ class Accumulator:
     @property
     def has_content(self) -> bool:
         """Whether text, a refusal or a tool call has come."""
-        return any(c.content or c.refusal or c.calls for c in self._choices.values())
+        return any(c.content or c.joined or c.refusal or c.calls for c in self._choices.values())
 
     @property
     def usage(self) -> Usage | None:
@@ -163,6 +169,8 @@ class _Choice:
 
     role: str = ""
     content: list[str] = field(factory=list)
+    joined: list[str] = field(factory=list)  # what came before ``content``
+    gathered: int = 0  # pieces in it
     has_text: bool = False  # a content came, be it empty: "" is not None
     refusal: list[str] = field(factory=list)
     calls: list[_Call] = field(factory=list)
@@ -195,6 +203,12 @@ class _Choice:
             self._add_logprobs(piece.logprobs)
         if piece.extra:
             self.extra.update(piece.extra)
+
+    def gather(self) -> None:
+        """Join the pieces of the content, in their own list: it is known elsewhere."""
+        self.joined.append("".join(self.content))
+        self.gathered += len(self.content)
+        self.content.clear()
 
     def _add_extra(self, extra: dict[str, Any]) -> None:
         # What tool calls were called once; some servers tell both.
@@ -248,7 +262,7 @@ class _Choice:
             self.logprobs_extra.add(more.extra)
 
     def value(self, index: int) -> Choice:
-        text = "".join(self.content)
+        text = "".join([*self.joined, *self.content])
         # A stream opens with content "" also when only tool calls or a refusal follow.
         has_text = bool(text) or (self.has_text and not self.calls and not self.refusal)
         lp = self.logprobs

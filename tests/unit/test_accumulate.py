@@ -450,3 +450,23 @@ def test_values_given_are_their_own() -> None:
     assert second.text == "a"
     assert second.message.extra == {"x": [1]}
     assert second.extra == {}
+
+
+def test_many_pieces_are_gathered_and_nothing_is_lost() -> None:
+    accumulator = Accumulator()
+    accumulator.add(ChatCompletionChunk(choices=[ChunkChoice(delta=Delta(content="begin"))]))
+    known = accumulator.pieces(0)
+    sizes = [accumulator.size]
+    expected = "begin"
+    for number in range(30):
+        more = [f"{number} {place} " for place in range(1000)]
+        pieces = accumulator.pieces(0)
+        assert pieces is known  # who holds it may go on appending
+        pieces += more
+        expected += "".join(more)
+        sizes.append(accumulator.size)
+    assert len(known) < 10_000
+    assert sizes == list(range(1, 30_002, 1000))
+    assert accumulator.completion().text == expected
+    known.clear()
+    assert accumulator.has_content
