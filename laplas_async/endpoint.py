@@ -17,8 +17,8 @@ import yarl
 
 from laplas_async.errors import ConfigError
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a header's name
-_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")  # RFC 9110, 5.5
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2: a header's name
+_NOT_IN_VALUE = r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]"  # RFC 9110, 5.5
 # A peer that is gone without a word (a NAT that forgot the connection) is noticed after about
 # 90 s; the figures are those that peers settled on.
 _KEEPALIVE = {
@@ -44,7 +44,7 @@ def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
         raise ConfigError("headers: must be a mapping from names to text")
     checked: dict[str, str] = {}
     for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
             raise ConfigError(f"headers: {name!r} is not a header's name")
         # What an Authorization or a cookie holds is not shown, here or later.
         checked[name] = Secret(check_header(f"headers[{name!r}]", value))
@@ -55,7 +55,7 @@ def check_header(name: str, value: object) -> str:
     """The value of a header, checked; it is never shown. Raises ``ConfigError``."""
     if not isinstance(value, str):
         raise ConfigError(f"{name}: must be text, not {type(value).__name__}")
-    if _NOT_IN_VALUE.search(value):
+    if re.search(_NOT_IN_VALUE, value):
         raise ConfigError(f"{name}: holds a line break or another character that no header may")
     return value
 

@@ -46,7 +46,7 @@ _MAX_PAUSE = 30.0
 _SLOWEST = 1 / 30  # requests a second
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Limiter:
     """How many may be in flight, and from when. ``ceiling``: never more at once than this."""
 

@@ -38,7 +38,7 @@ class Limits:
             raise ConfigError(f"Limits.max_wait={wait!r}: must be seconds, at least 0, or None")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ticket:
     """One request that was let through: when, as the how-manieth in flight, reserving what."""
 
@@ -49,7 +49,7 @@ class Ticket:
     rejected: bool = False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ledger:
     """The requests and tokens of the last minute, against what is told of them."""
 

@@ -112,7 +112,7 @@ class Accumulator:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Fields:
     """Fields we do not know, as they grow: text and lists are extended, the rest is replaced.
 
@@ -136,7 +136,7 @@ class _Fields:
         return others | {name: "".join(pieces) for name, pieces in self.texts.items()}
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Call:
     """A tool call that is being told."""
 
@@ -163,7 +163,7 @@ class _Call:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Choice:
     """A choice that is being told."""
 

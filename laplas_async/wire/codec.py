@@ -9,6 +9,7 @@ says ``stream``.
 """
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -315,7 +316,8 @@ def _writer(cls: type, converter: Converter) -> Callable[[Any], dict[str, Any]]:
     return unstructure
 
 
-def _make_converter() -> Converter:
+@functools.cache  # made when first used: importing the library is not to wait for it
+def _converter() -> Converter:
     converter = Converter(detailed_validation=False)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(int, _integer)
@@ -331,13 +333,10 @@ def _writer_factory(converter: Converter) -> Callable[[Any], Callable[[Any], Any
     return lambda cls: _writer(cls, converter)
 
 
-_converter = _make_converter()
-
-
 def structure(value: Any, cls: type[T]) -> T:
     """Plain values to a value of ``cls``. Raises ``DecodeError``."""
     try:
-        return _converter.structure(value, cls)
+        return _converter().structure(value, cls)
     except (TypeError, RecursionError) as error:
         raise DecodeError(f"not a {cls.__name__}: {error}") from None
 
@@ -347,7 +346,7 @@ def to_dict(value: Any) -> dict[str, Any]:
 
     What is None is left out; what was kept in ``extra`` is back in its place.
     """
-    result = _converter.unstructure(value)
+    result = _converter().unstructure(value)
     return cast("dict[str, Any]", result)
 
 

@@ -24,22 +24,22 @@ from laplas_async.errors import (
 from laplas_async.wire.codec import DecodeError, loads, quote, without
 from laplas_async.wire.pauses import pause_told, retry_after
 
+# Patterns are texts: ``re`` compiles and keeps them when they are first needed.
 # WIRE: "Free-tier limit: You've reached your free limit for the hour"; OpenAI: insufficient_quota.
-_QUOTA = re.compile(
+_QUOTA = (
     r"free[- ]tier|free limit|insufficient_quota|current quota|\b(per|for the|this) "
-    r"(hour|day|week|month)\b|\b(hourly|daily|weekly|monthly)\b",
-    re.IGNORECASE,
+    r"(hour|day|week|month)\b|\b(hourly|daily|weekly|monthly)\b"
 )
-_CREDITS = re.compile(r"credit|balance|billing|payment|top.?up", re.IGNORECASE)
+_CREDITS = r"credit|balance|billing|payment|top.?up"
 # An error inside a stream has no HTTP status; these words of it stand for one.
 _STATUS_OF_WORDS = (
-    (re.compile(r"rate.?limit|too.?many.?requests|insufficient_quota", re.IGNORECASE), 429),
-    (re.compile(r"overloaded|unavailable", re.IGNORECASE), 503),
-    (re.compile(r"server.?error|internal", re.IGNORECASE), 500),
-    (re.compile(r"invalid.?request", re.IGNORECASE), 400),
+    (r"rate.?limit|too.?many.?requests|insufficient_quota", 429),
+    (r"overloaded|unavailable", 503),
+    (r"server.?error|internal", 500),
+    (r"invalid.?request", 400),
 )
-_HTML = re.compile(r"^\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
-_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_HTML = r"\s*<(!doctype|html|head|body|\?xml)"
+_TAGS = r"<(script|style)\b.*?</\1\s*>|<[^>]*>"
 
 _HINTS: dict[type[APIError], str] = {
     AuthenticationError: "check the API key (LAPLAS_API_KEY)",
@@ -102,7 +102,7 @@ def read_failure(body: Any) -> Failure:
         None,
     )
     if status is None and code is not None:
-        status = next((number for words, number in _STATUS_OF_WORDS if words.search(code)), None)
+        status = next((number for words, number in _STATUS_OF_WORDS if _has(words, code)), None)
     return Failure(message, code, status, request_id)
 
 
@@ -158,7 +158,7 @@ def _told_wait(status: int, headers: Mapping[str, str], now: float) -> float | N
 
 def is_quota(words: str) -> bool:
     """Whether the words of a 429 are those of a quota, where waiting seconds does not help."""
-    return _QUOTA.search(words) is not None
+    return _has(_QUOTA, words)
 
 
 def error_class(status: int, failure: Failure) -> type[APIError]:
@@ -172,7 +172,7 @@ def error_class(status: int, failure: Failure) -> type[APIError]:
         case 402:
             return OutOfCreditsError
         case 403:
-            return OutOfCreditsError if _CREDITS.search(words) else PermissionDeniedError
+            return OutOfCreditsError if _has(_CREDITS, words) else PermissionDeniedError
         case 404:
             return NotFoundError
         case 429:
@@ -202,8 +202,8 @@ def _first_text(*values: Any) -> str | None:
 
 
 def _untagged(text: str) -> str:
-    if _HTML.match(text):
-        text = _TAGS.sub(" ", text[:4000])
+    if re.match(_HTML, text, re.IGNORECASE):
+        text = re.sub(_TAGS, " ", text[:4000], flags=re.IGNORECASE | re.DOTALL)
         return "an HTML page: " + " ".join(text.split())
     return text
 
@@ -211,3 +211,7 @@ def _untagged(text: str) -> str:
 def _shorten(text: str, limit: int = 500) -> str:
     text = text.strip()
     return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _has(pattern: str, text: str) -> bool:
+    return re.search(pattern, text, re.IGNORECASE) is not None

@@ -17,11 +17,9 @@ _LONGEST_ESCAPE: Final = 12  # bytes: two halves of a character
 _BACK: Final = 256  # bytes that are looked at for a good place to cut
 _MOST: Final = 20_000  # values looked at: more of them are no long text
 _MARK: Final = "\ufdd0laplas\ufdd1"  # of noncharacters, so that no text looks like it
-_VALUE: Final = re.compile(rb":[ \t\r\n]*+\"")
+_VALUE: Final = rb":[ \t\r\n]*+\""
 # The inside of a string as far as it can be cut: no half of an escape, no half of a surrogate pair.
-_INSIDE: Final = re.compile(
-    rb"(?:[^\"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..\\u....)*+", re.DOTALL
-)
+_INSIDE: Final = rb"(?s:[^\"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..\\u....)*+"
 
 
 def loads_large(data: bytes, *, piece: int = _PIECE) -> Any:
@@ -44,11 +42,11 @@ def _long_texts(data: bytes, piece: int) -> tuple[list[bytes], list[str]]:
     texts: list[str] = []
     at = done = 0
     for _ in range(_MOST):
-        value = _VALUE.search(data, at)
+        value = re.compile(_VALUE).search(data, at)
         if value is None:
             break
         begin = value.end()
-        at = _INSIDE.match(data, begin, begin + piece).end()  # type: ignore[union-attr]
+        at = re.compile(_INSIDE).match(data, begin, begin + piece).end()  # type: ignore[union-attr]
         if data[at : at + 1] == b'"':
             continue  # a short one
         text, at = _text(data, begin, piece)
@@ -75,7 +73,7 @@ def _text(data: bytes, begin: int, piece: int) -> tuple[str | None, int]:
             else:
                 begin = end
                 continue
-        end = _INSIDE.match(data, begin, begin + piece).end()  # type: ignore[union-attr]
+        end = re.compile(_INSIDE).match(data, begin, begin + piece).end()  # type: ignore[union-attr]
         last = data[end : end + 1] == b'"'
         while not last and begin < end < len(data) and _is_inside_character(data[end]):
             end -= 1

@@ -10,7 +10,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 # "1s", "6m0s", "17ms", "1h2m3.5s": as OpenAI, Groq and others write a duration.
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
 _EPOCH = 1e9  # a "reset" beyond this is a moment, not a duration
 _EPOCH_MS = 1e12
 _LONGEST = 60.0  # seconds; beyond that, asking once is better than trusting an odd header
@@ -65,7 +65,7 @@ def pause_told(headers: Mapping[str, str], *, now: float) -> float | None:
 def _duration(value: str | None, now: float) -> float | None:
     seconds = _seconds(value)
     if seconds is None:
-        match = _DURATION.fullmatch((value or "").strip())
+        match = re.fullmatch(_DURATION, (value or "").strip())
         if match is None or not any(match.groups()):
             return None
         hours, minutes, secs, millis = (float(part or 0) for part in match.groups())

@@ -17,7 +17,7 @@ from laplas_async.types import MessageLike
 from laplas_async.wire.codec import dumps, to_dict
 
 ROLES = ("system", "user", "assistant", "tool", "developer")
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_TOOL_NAME = r"[a-zA-Z0-9_-]{1,64}"
 _MAX_TOOLS = 128
 _MAX_STOPS = 4
 _LARGEST = 1e300  # larger ones are no numbers to others who read JSON
@@ -242,7 +242,7 @@ def _tool(name: str, value: Any) -> dict[str, Any]:
 
 
 def _function_name(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _TOOL_NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_TOOL_NAME, value):
         raise _wrong(name, value, "1 to 64 of a-z A-Z 0-9 _ -")
 
 

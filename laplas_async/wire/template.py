@@ -17,7 +17,7 @@ from laplas_async.wire.codec import DecodeError, structure
 
 _PREFIX: Final = b"data: "
 _KEY: Final = b'"content"'
-_STRING: Final = re.compile(rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")')
+_STRING: Final = rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")'
 _LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
 
 
@@ -44,7 +44,7 @@ class Template:
             return None
         if not _adds_only_text(chunk):
             return None
-        string = _STRING.match(block, block.index(_KEY) + len(_KEY))
+        string = re.compile(_STRING).match(block, block.index(_KEY) + len(_KEY))
         if string is None:
             return None
         head, tail = block[: string.start(1) + 1], block[string.end(1) - 1 :]
