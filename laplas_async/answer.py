@@ -28,7 +28,7 @@ from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.large import LARGE
 from laplas_async.wire.sniff import BLANK, Sniffer
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
-from laplas_async.wire.template import Template
+from laplas_async.wire.template import OneByOne
 
 # After [DONE] the connection is worth this much waiting to be used again, and no more.
 DRAIN_SECONDS = 0.05
@@ -88,8 +88,8 @@ class StreamedAnswer:
         self.ready: deque[ChatCompletionChunk | str] = deque()
         self.chunk: Callable[[str], ChatCompletionChunk] = _no_form
         self.index = 0  # of the choice that such texts are of
-        # The form of the events, while what is read next may be one of them and nothing else.
-        self.alone: Template | None = None
+        # Reads by the form of the events, while what comes next may be one and nothing else.
+        self.alone: OneByOne | None = None
         self._texts: list[str] = []  # of the choice that the form is of
         self.begun = False  # content has come
         self.waiting = False  # a reader, for what ``next`` gives
@@ -125,7 +125,8 @@ class StreamedAnswer:
 
         Where tokens come slowly, each call between the socket and the reader counts. So there is
         a short way: what is in ``ready`` may be taken from there; and while ``alone`` is there,
-        ``readany`` may be awaited in place of this, and what came be given to ``read_one``.
+        ``readany`` may be awaited in place of this, and what came be given to ``alone``; where
+        that gives None, the bytes are for this.
         """
         if not self.ready:
             await self._fill(data)
@@ -133,15 +134,6 @@ class StreamedAnswer:
                 return None
         item = self.ready.popleft()
         return self.chunk(item) if isinstance(item, str) else item
-
-    def read_one(self, data: bytes) -> ChatCompletionChunk | None:
-        """The chunk, if these bytes are one event of the known form; None: ``next`` is theirs."""
-        form = self.alone
-        if form is None or (text := form.text(data)) is None:
-            return None
-        if text:
-            self._texts.append(text)
-        return form.chunk(text)
 
     def rest(self, error: Exception) -> bytes | None:
         """What had come before ``readany`` raised this; None: nothing, and that was the end."""
@@ -195,7 +187,8 @@ class StreamedAnswer:
                         break  # closed meanwhile
                     if self._take():
                         rest = self._at < len(self._blocks) or self._parser.pieces
-                        self.alone = None if rest else self._reader.form
+                        if not rest and (form := self._reader.form) is not None:
+                            self.alone = form.one_by_one(self._texts.append)
                         return
                 elif self._done:  # what comes behind it does not count
                     self._conclude(await self._drain())

@@ -125,7 +125,7 @@ class ChatStream:
             raise ConfigError("another task is reading this stream")
         answer.waiting = True
         try:
-            if answer.alone is None:
+            if (read_one := answer.alone) is None:
                 chunk = await answer.next()
             else:  # a token at a time: the short way
                 data: bytes | None
@@ -133,7 +133,7 @@ class ChatStream:
                     data = await answer.readany()
                 except TRANSFER_ERRORS as error:
                     data = answer.rest(error)
-                if not data or (chunk := answer.read_one(data)) is None:
+                if not data or (chunk := read_one(data)) is None:
                     chunk = await answer.next(data)
         except LaplasError as error:
             self._end_with(error)

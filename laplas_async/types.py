@@ -318,7 +318,8 @@ class ToolCallDelta:
     extra: dict[str, Any] = field(factory=dict)
 
 
-@define
+# The three of which a stream makes one for each token do without a place for weak references.
+@define(weakref_slot=False)
 class Delta:
     """What a chunk adds to a choice's message."""
 
@@ -329,7 +330,7 @@ class Delta:
     extra: dict[str, Any] = field(factory=dict)
 
 
-@define
+@define(weakref_slot=False)
 class ChunkChoice:
     """What a chunk adds to one choice."""
 
@@ -340,7 +341,7 @@ class ChunkChoice:
     extra: dict[str, Any] = field(factory=dict)
 
 
-@define
+@define(weakref_slot=False)
 class ChatCompletionChunk:
     """One event of a streamed answer (``chat.completion.chunk``)."""
 

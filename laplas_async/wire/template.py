@@ -20,19 +20,17 @@ _KEY: Final = b'"content"'
 _STRING: Final = rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")'
 _LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
 
+OneByOne = Callable[[bytes], ChatCompletionChunk | None]
+
 
 class Template:
     """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last."""
 
-    __slots__ = ("_end", "_first", "_head", "_last", "_least", "_tail", "chunk", "index", "used")
+    __slots__ = ("_head", "_tail", "chunk", "index", "used")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
         self._tail = tail
-        self._end = tail + b"\n\n"
-        self._least = len(head) + len(self._end)
-        # From quote to quote: nothing but one JSON string can be read there.
-        self._first, self._last = len(head) - 1, 1 - len(self._end)
         self.used = False  # an event was of this form
         self.index = chunk.choices[0].index  # of the choice that the texts belong to
         self.chunk = _maker(chunk)  # the chunk with this text as its content
@@ -59,16 +57,28 @@ class Template:
         delta.content = chunk.choices[0].delta.content
         return cls(head, tail, proof) if proof == chunk else None
 
-    def text(self, data: bytes) -> str | None:
-        """The content, if the bytes are one whole event of this form, and nothing else."""
-        if data.startswith(self._head) and data.endswith(self._end) and len(data) >= self._least:
-            try:
-                text: str = _loads(data[self._first : self._last])
-            except orjson.JSONDecodeError:
-                return None
-            self.used = True
-            return text
-        return None
+    def one_by_one(self, add: Callable[[str], None]) -> OneByOne:
+        """What reads bytes that may be one whole event of this form, and nothing else.
+
+        It gives the chunk, after ``add`` was given its text, or None if the bytes are not that.
+        """
+        head, end, chunk, loads = self._head, self._tail + b"\n\n", self.chunk, _loads
+        # From quote to quote: nothing but one JSON string can be read there.
+        least, first, last = len(head) + len(end), len(head) - 1, 1 - len(end)
+
+        def one(data: bytes) -> ChatCompletionChunk | None:
+            if data.startswith(head) and data.endswith(end) and len(data) >= least:
+                try:
+                    text = loads(data[first:last])
+                except orjson.JSONDecodeError:
+                    return None
+                self.used = True
+                if text:
+                    add(text)
+                return chunk(text)
+            return None
+
+        return one
 
     def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
         """The contents of as many blocks as follow of this form, from the one at ``start``."""
