@@ -430,6 +430,7 @@ def draw(results: Results, case: Case, path: Path) -> None:
         return
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": case.name})  # text as text
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     bars = [
         (client.title.replace("**", "").partition(" (")[0].partition(",")[0], value, client)
@@ -448,7 +449,7 @@ def draw(results: Results, case: Case, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel(f"{case.heading} of CPU (logarithmic)")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 # --- what is asked for ------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class StreamedAnswer:
         self._at_end = False  # the bytes have come to their clean end
         self._ended = False
         self._failure: LaplasError | None = None
-        self._watch = Watch(timeouts, sent_at, self.close)
+        self._watch = Watch(timeouts, sent_at)
 
     async def open(self) -> None:
         """Read until the first content is here (or the end, if there is none)."""

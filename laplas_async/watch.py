@@ -18,7 +18,7 @@ _LOOKS = 8  # in the time of ``idle``: it is told at most an eighth of it too la
 
 
 class Watched(Protocol):
-    """What is asked of an answer when the timer fires."""
+    """What is asked of an answer when the timer fires, and how it is told that it is late."""
 
     begun: bool
     """Content has come."""
@@ -35,6 +35,10 @@ class Watched(Protocol):
         """Every choice has its finish_reason."""
         ...
 
+    def close(self, reason: LaplasError | None = None) -> None:
+        """It came too late: end it for this reason."""
+        ...
+
 
 class Clock(Protocol):
     """What is used of an event loop: its time, and timers."""
@@ -49,15 +53,15 @@ class Clock(Protocol):
 
 
 class Watch:
-    """The timeouts of one stream. ``late`` is called, once, with the error that says which.
+    """The timeouts of one stream, which it closes when one has run out.
 
-    ``sent_at`` is the clock's time of sending; the clock is the running loop's.
+    ``sent_at`` is the clock's time of sending; the clock is the running loop's. The answer is known
+    to the timer alone, so one that has ended is free at once.
     """
 
     __slots__ = (
         "_clock",
         "_first_at",
-        "_late",
         "_quiet_since",
         "_seen",
         "_timeouts",
@@ -66,19 +70,12 @@ class Watch:
         "_total_at",
     )
 
-    def __init__(
-        self,
-        timeouts: Timeouts,
-        sent_at: float,
-        late: Callable[[LaplasError], None],
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, timeouts: Timeouts, sent_at: float, clock: Clock | None = None) -> None:
         self._timeouts = timeouts
         self._total = timeouts.total_for(stream=True)
         self._total_at = None if self._total is None else sent_at + self._total
         first = timeouts.first_token
         self._first_at = None if first is None else sent_at + first
-        self._late = late
         self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
         self._timer: asyncio.Handle | None = None
         self._seen = -1
@@ -95,7 +92,7 @@ class Watch:
         if self._total_at is not None:
             if self._total_at <= now:
                 words = f"not at its end within {self._total} s of sending (total)"
-                self._late(_error(answer, words, "total"))
+                answer.close(_error(answer, words, "total"))
                 return
             looks.append(self._total_at)
         if not answer.begun:
@@ -103,7 +100,7 @@ class Watch:
                 if self._first_at <= now:
                     seconds = self._timeouts.first_token
                     words = f"no content within {seconds} s of sending (first_token)"
-                    self._late(_error(answer, words, "first_token"))
+                    answer.close(_error(answer, words, "first_token"))
                     return
                 looks.append(self._first_at)
         elif (idle := self._idle(answer)) is not None:
@@ -112,7 +109,9 @@ class Watch:
                 self._seen, self._quiet_since = progress, now
             late_at = self._quiet_since + idle
             if late_at <= now:
-                self._late(_error(answer, f"no content for {self._timeouts.idle} s (idle)", "idle"))
+                answer.close(
+                    _error(answer, f"no content for {self._timeouts.idle} s (idle)", "idle")
+                )
                 return
             looks.append(min(late_at, now + idle / _LOOKS))
         if looks:

@@ -1,6 +1,7 @@
 """Streams over a real socket: each right one is read exactly, each broken one is told."""
 
 import asyncio
+import gc
 import gzip
 from typing import Any
 
@@ -21,6 +22,7 @@ from laplas_async import (
     StreamTruncatedError,
     Timeouts,
 )
+from laplas_async.answer import StreamedAnswer
 from laplas_async.simulator import Fault, Simulator
 from laplas_async.wire.sse import MAX_EVENT_BYTES
 
@@ -580,6 +582,18 @@ async def test_it_must_be_entered(client: LaplasClient) -> None:
     await stream.aclose()
     with pytest.raises(ConfigError, match="closed"):
         await stream.start()
+
+
+async def test_what_has_ended_is_free_at_once(client: LaplasClient) -> None:
+    await read(client)
+    gc.collect()
+    gc.disable()  # no cycle is left to the collector
+    try:
+        for _ in range(3):
+            await read(client)
+        assert not [known for known in gc.get_objects() if isinstance(known, StreamedAnswer)]
+    finally:
+        gc.enable()
 
 
 async def test_a_connection_read_to_done_is_used_again(
