@@ -114,6 +114,9 @@ class Response:
 
         For who awaits ``readany`` itself, in place of ``read``: a step less for each token.
         """
+        # aiohttp has one error for all connections that are closed from here. Its traceback would
+        # keep the frames, and so this stream, for as long as the process lives.
+        error.__traceback__ = None
         if self._reason is not None:
             raise self._reason from None
         # aiohttp tells the error before it gives what it had buffered: text would be lost.

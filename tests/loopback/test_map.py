@@ -152,8 +152,9 @@ async def test_under_a_hidden_limit_every_call_is_answered_and_events_tell_it(ke
     )
     # The first rejection changes what is taken for the limit, and so it is told.
     assert kinds[kinds.index("rejected") + 1] == "limit"
-    told = [event.pace.concurrency for event in events if event.kind == "limit"]
-    assert told[0] < 1000
+    # On a busy machine a rate may be seen in it as well: then that is what has changed.
+    told = [(event.pace.concurrency, event.pace.rate) for event in events if event.kind == "limit"]
+    assert told[0][0] < 1000
     assert all(one != other for one, other in itertools.pairwise(told))
 
 

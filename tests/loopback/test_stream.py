@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from laplas_async import (
     LaplasClient,
     Message,
     RequestTimeoutError,
+    RetryPolicy,
     StreamAPIError,
     StreamError,
     StreamProtocolError,
@@ -584,16 +586,74 @@ async def test_it_must_be_entered(client: LaplasClient) -> None:
         await stream.start()
 
 
+def answers() -> set[int]:
+    """Those in memory, by their ids: an error of another test may hold some."""
+    return {id(known) for known in gc.get_objects() if isinstance(known, StreamedAnswer)}
+
+
 async def test_what_has_ended_is_free_at_once(client: LaplasClient) -> None:
     await read(client)
     gc.collect()
     gc.disable()  # no cycle is left to the collector
     try:
+        before = answers()
         for _ in range(3):
             await read(client)
-        assert not [known for known in gc.get_objects() if isinstance(known, StreamedAnswer)]
+        assert answers() <= before
     finally:
         gc.enable()
+
+
+async def nothing_is_kept(before: set[int]) -> bool:
+    """Whether none is left but those; the loop drops a closed connection in its next turns."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gc.collect()
+    return answers() <= before
+
+
+@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.stall, (RequestTimeoutError, StreamTimeoutError)),
+        (Fault.cut, StreamTruncatedError),
+        (Fault.reset, StreamTruncatedError),
+        (Fault.error_event, StreamAPIError),
+    ],
+)
+async def test_what_has_failed_is_not_kept(
+    key: str, simulator: Simulator, fault: Callable[..., Fault], error: Any, after: int
+) -> None:
+    timeouts = Timeouts(first_token=0.05, idle=0.05)
+    simulator.script_always(fault(after=after))
+    gc.collect()
+    before = answers()
+    async with LaplasClient(
+        key, simulator.base_url, timeouts=timeouts, retry=RetryPolicy(max_attempts=1)
+    ) as client:
+        for _ in range(3):
+            with pytest.raises(error):
+                await read(client)
+        assert await nothing_is_kept(before)
+
+
+async def test_what_was_closed_under_its_reader_is_not_kept(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    simulator.script_always(Fault.stall(after=1))
+    gc.collect()
+    before = answers()
+    for _ in range(3):
+        async with client.stream(PROMPT) as stream:
+            while not (await anext(stream)).text:
+                pass
+            reader = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+        with pytest.raises(StreamTruncatedError):
+            await reader
+        del stream, reader
+    assert await nothing_is_kept(before)
 
 
 async def test_a_connection_read_to_done_is_used_again(
