@@ -7,7 +7,6 @@ to a finaliser. How an answer is read and judged is in ``answer``, how it is beg
 import asyncio
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -53,7 +52,7 @@ class ChatStream:
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
-        self._ready: deque[ChatCompletionChunk | str] = deque()  # the answer's own
+        self._ready: list[ChatCompletionChunk | str] = []  # the answer's own: the next one last
         self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
@@ -117,7 +116,7 @@ class ChatStream:
         """
         answer = self._answer
         if self._ready and answer is not None:  # as nearly always, when they come fast
-            item = self._ready.popleft()
+            item = self._ready.pop()
             return answer.chunk(item) if type(item) is str else item  # type: ignore[return-value]
         if answer is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")
@@ -152,8 +151,8 @@ class ChatStream:
     def next_text(self) -> str | None:
         """A text of choice 0 that is here already, without the chunk around it; for ``text``."""
         ready, answer = self._ready, self._answer
-        while ready and answer is not None and answer.index == 0 and type(ready[0]) is str:
-            if (text := ready.popleft()) and type(text) is str:
+        while ready and answer is not None and answer.index == 0 and type(ready[-1]) is str:
+            if (text := ready.pop()) and type(text) is str:
                 return text
         return None
 
