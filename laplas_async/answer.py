@@ -321,6 +321,8 @@ class StreamedAnswer:
 
         Gives the error if the transfer breaks there. Bounded in time and bytes.
         """
+        if self.response.ended:  # as nearly always: it came with [DONE]
+            return None
         size = 0
         try:
             async with asyncio.timeout(DRAIN_SECONDS):

@@ -165,8 +165,9 @@ class Response:
 
     @property
     def ended(self) -> bool:
-        """Whether the transfer has come to its clean end."""
-        return self._response.content.at_eof()
+        """Whether the transfer has come to its clean end, and all of it was read."""
+        content = self._response.content
+        return content.at_eof() and content.exception() is None
 
     def close(self, reason: LaplasError | None = None) -> None:
         """End it now, from any task; whoever waits in ``read`` gets ``reason``. Never waits.

@@ -65,7 +65,12 @@ class ChunkReader:
         return direct_chunk(body) or structure(body, ChatCompletionChunk)
 
     def learn(self, block: bytes, chunk: ChatCompletionChunk) -> None:
-        """Take the block that this chunk was just read from for the form of those to come."""
+        """Take the block that this chunk was just read from for the form of those to come.
+
+        One without text, as the first and the last have none, is like no other: it tells nothing.
+        """
+        if not any(choice.delta.content for choice in chunk.choices):
+            return
         used = self._template is not None and self._template.used
         if self._wait:
             self._wait -= 1

@@ -1,4 +1,4 @@
-"""The common chunk, straight from its JSON: text for one choice, and nothing that needs judging.
+"""The common chunk, straight from its JSON: text or the end of one choice, or the usage alone.
 
 What cattrs makes of any body it makes of these too, at thrice the time; a stream whose events all
 differ in some field (a time, a padding against eavesdroppers) has each of them read here. It
@@ -7,7 +7,8 @@ refuses whatever is odd: the answer None sends the body the long way.
 
 from typing import Any, Final
 
-from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
+from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta, Usage
+from laplas_async.wire.codec import DecodeError, structure
 
 _CHUNK: Final = frozenset({"id", "choices", "created", "model", "usage", "object"})
 _CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
@@ -17,49 +18,55 @@ _DELTA: Final = frozenset({"role", "content", "refusal", "tool_calls"})
 def direct_chunk(body: dict[str, Any]) -> ChatCompletionChunk | None:
     """The chunk of a body, or None if it is not of the common kind."""
     get = body.get
-    choices = get("choices")
-    if type(choices) is not list or len(choices) != 1 or get("usage") is not None:
+    id_: Any = get("id")
+    model: Any = get("model")
+    object_: Any = get("object")
+    created: Any = get("created")
+    if not (type(id_) is type(model) is type(object_) is str and type(created) is int):
         return None
-    choice = choices[0]
+    choices, usage = get("choices"), get("usage")
+    if type(choices) is not list:
+        return None
+    if choices:
+        choice = _choice(choices[0]) if len(choices) == 1 and usage is None else None
+        if choice is None:
+            return None
+        choices = [choice]
+    elif usage is not None:
+        try:
+            usage = structure(usage, Usage)
+        except DecodeError:
+            return None
+    return ChatCompletionChunk(id_, choices, created, model, usage, object_, _others(body, _CHUNK))
+
+
+def _choice(choice: Any) -> ChunkChoice | None:
     if type(choice) is not dict or choice.get("logprobs") is not None:
         return None
-    delta = choice.get("delta")
+    delta: Any = choice.get("delta")
     if (
         type(delta) is not dict
         or delta.get("tool_calls") is not None
         or delta.get("refusal") is not None
-        or choice.get("finish_reason") is not None
     ):
         return None
     content: Any = delta.get("content")
     role: Any = delta.get("role")
+    reason: Any = choice.get("finish_reason")
     index: Any = choice.get("index")
-    id_: Any = get("id")
-    model: Any = get("model")
-    created: Any = get("created")
-    object_: Any = get("object")
     if not (
-        type(content) is type(id_) is type(model) is type(object_) is str
-        and type(index) is type(created) is int
+        (type(content) is str or content is None)
         and (role is None or type(role) is str)
+        and (reason is None or type(reason) is str)
+        and type(index) is int
     ):
         return None
-    return ChatCompletionChunk(
-        id_,
-        [
-            ChunkChoice(
-                index,
-                Delta(role, content, None, None, _others(delta, _DELTA)),
-                None,
-                None,
-                _others(choice, _CHOICE),
-            )
-        ],
-        created,
-        model,
+    return ChunkChoice(
+        index,
+        Delta(role, content, None, None, _others(delta, _DELTA)),
+        reason,
         None,
-        object_,
-        _others(body, _CHUNK),
+        _others(choice, _CHOICE),
     )
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, structure
+from laplas_async.wire.direct import direct_chunk
 
 _PREFIX: Final = b"data: "
 _KEY: Final = b'"content"'
@@ -48,7 +49,8 @@ class Template:
         head, tail = block[: string.start(1) + 1], block[string.end(1) - 1 :]
         # The proof that this is the place: another text put there is the chunk's content.
         try:
-            proof = structure(_loads(head[len(_PREFIX) :] + b"?" + tail), ChatCompletionChunk)
+            body = _loads(head[len(_PREFIX) :] + b"?" + tail)
+            proof = direct_chunk(body) or structure(body, ChatCompletionChunk)
         except (DecodeError, orjson.JSONDecodeError):
             return None
         delta = proof.choices[0].delta if proof.choices else Delta()

@@ -29,6 +29,11 @@ BODY: dict[str, Any] = {
         BODY
         | {"choices": [CHOICE | {"delta": {"role": "assistant", "content": "", "token_id": 4}}]},
         BODY | {"choices": [CHOICE | {"delta": {"content": "a", "refusal": None, "x": {"y": 1}}}]},
+        BODY | {"choices": [CHOICE | {"delta": {}, "finish_reason": "stop"}]},
+        BODY | {"choices": [CHOICE | {"delta": {"content": None}, "finish_reason": "length"}]},
+        BODY | {"choices": []},
+        BODY
+        | {"choices": [], "usage": {"prompt_tokens": 9, "total_tokens": 19, "x": 1, "y": None}},
     ],
 )
 def test_the_common_kind_is_read_directly(body: dict[str, Any]) -> None:
@@ -42,11 +47,15 @@ _delta = st.dictionaries(st.sampled_from(["role", "content", "refusal", "tool_ca
 _choice = st.dictionaries(
     st.sampled_from(["index", "finish_reason", "logprobs", "x", "delta"]), _odd | _delta
 )
+_usage = st.dictionaries(
+    st.sampled_from(["prompt_tokens", "total_tokens", "prompt_tokens_details", "x"]), _odd
+)
 _bodies = st.builds(
     lambda base, more, choice: base | more | {"choices": choice},
     st.sampled_from([BODY, {}]),
-    st.dictionaries(st.sampled_from([*BODY, "usage", "x", "error"]), _odd, max_size=2),
+    st.dictionaries(st.sampled_from([*BODY, "usage", "x", "error"]), _odd | _usage, max_size=2),
     st.one_of(
+        st.just([]),
         st.lists(_choice, max_size=2),
         st.builds(lambda change, delta: [CHOICE | change | {"delta": delta}], _choice, _delta),
         _odd,
