@@ -6,7 +6,7 @@ refuses to retry: until the first content came, ``calls`` may throw it away and 
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from laplas_async.errors import (
     ConnectionFailedError,
@@ -21,7 +21,13 @@ from laplas_async.transport import MAX_BODY_BYTES, Response, Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk
 from laplas_async.watch import Watch
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion, has_content
+from laplas_async.wire.chunks import (
+    ChunkReader,
+    FailureEvent,
+    Item,
+    chunk_from_completion,
+    has_content,
+)
 from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.failures import is_failure, read_failure
 from laplas_async.wire.large import LARGE
@@ -58,7 +64,6 @@ class StreamedAnswer:
         "_parser",
         "_reader",
         "_sniffer",
-        "_texts",
         "_watch",
         "accumulator",
         "alone",
@@ -82,15 +87,14 @@ class StreamedAnswer:
         self._reader = ChunkReader()
         self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
         self._at = 0
-        # To be handed out, the next one last: a deque takes 760 bytes, were it empty. A text
+        # To be handed out, the next one last: a deque takes 760 bytes, were it empty. A form's item
         # stands for the chunk that ``chunk`` makes of it: made one by one they are short-lived,
         # and cost half of what hundreds at once do.
-        self.ready: list[ChatCompletionChunk | str] = []
-        self.chunk: Callable[[str], ChatCompletionChunk] = _no_form
-        self.index = 0  # of the choice that such texts are of
+        self.ready: list[ChatCompletionChunk | Item] = []
+        self.chunk: Callable[[Any], ChatCompletionChunk] = _no_form
+        self.index = 0  # of the choice that such items are of
         # Reads by the form of the events, while what comes next may be one and nothing else.
         self.alone: OneByOne | None = None
-        self._texts: list[str] = []  # of the choice that the form is of
         self.begun = False  # content has come
         self.waiting = False  # a reader, for what ``next`` gives
         self._contents = 0  # how many chunks had any, those of the form left out
@@ -133,7 +137,7 @@ class StreamedAnswer:
             if not self.ready:
                 return None
         item = self.ready.pop()
-        return self.chunk(item) if isinstance(item, str) else item
+        return item if isinstance(item, ChatCompletionChunk) else self.chunk(item)
 
     def rest(self, error: Exception) -> bytes | None:
         """What had come before ``readany`` raised this; None: nothing, and that was the end."""
@@ -188,7 +192,7 @@ class StreamedAnswer:
                     if self._take():
                         rest = self._at < len(self._blocks) or self._parser.pieces
                         if not rest and (form := self._reader.form) is not None:
-                            self.alone = form.one_by_one(self._texts.append)
+                            self.alone = form.one_by_one(self.accumulator)
                         return
                 elif self._done:  # what comes behind it does not count
                     self._conclude(await self._drain())
@@ -225,15 +229,12 @@ class StreamedAnswer:
 
     def _take(self) -> bool:
         """Look into the next blocks; whether a chunk is ready now."""
-        texts = [] if self._large else self._reader.texts(self._blocks, self._at)
-        if texts and (form := self._reader.form) is not None:
-            self._at += len(texts)
-            self._texts = self.accumulator.pieces(form.index)
-            self._texts += filter(None, texts)
+        form = None if self._large else self._reader.form
+        if form is not None and (items := form.read(self._blocks, self._at)):
+            self._at += len(items)
+            form.add(items, self.accumulator)
             self.chunk, self.index = form.chunk, form.index
-            items = texts if self.begun else list(map(form.chunk, texts))
             self.ready[:0] = items[::-1]
-            self.begun = self.begun or any(texts)
             return True
         block = self._blocks[self._at]
         self._at += 1
@@ -245,8 +246,6 @@ class StreamedAnswer:
         if chunk is None:
             return False
         self._reader.learn(block, chunk)
-        if (form := self._reader.form) is not None:
-            self._texts = self.accumulator.pieces(form.index)
         self.ready.insert(0, chunk)
         return True
 
@@ -391,5 +390,5 @@ class StreamedAnswer:
         return str(self.response.redact(str(words)))
 
 
-def _no_form(text: str) -> ChatCompletionChunk:
-    raise AssertionError(text)  # texts are ready only when their form is known
+def _no_form(item: Item) -> ChatCompletionChunk:
+    raise AssertionError(item)  # they are ready only when their form is known

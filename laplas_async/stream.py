@@ -16,6 +16,7 @@ from laplas_async.errors import ConfigError, LaplasError, StreamError, StreamTru
 from laplas_async.pacing.gate import Permit
 from laplas_async.transport import TRANSFER_ERRORS
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
+from laplas_async.wire.chunks import Item
 
 _Begin = Callable[[], Awaitable[tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]]]
 
@@ -52,7 +53,7 @@ class ChatStream:
         self._on_end = on_end
         self._answer: StreamedAnswer | None = None
         self._permit: Permit | None = None
-        self._ready: list[ChatCompletionChunk | str] = []  # the answer's own: the next one last
+        self._ready: list[ChatCompletionChunk | Item] = []  # the answer's own: the next one last
         self._forget_drop: Callable[[], object] = lambda: None
         self._opening: asyncio.Timeout | None = None
         self._closed = False
@@ -117,7 +118,7 @@ class ChatStream:
         answer = self._answer
         if self._ready and answer is not None:  # as nearly always, when they come fast
             item = self._ready.pop()
-            return answer.chunk(item) if type(item) is str else item  # type: ignore[return-value]
+            return item if type(item) is ChatCompletionChunk else answer.chunk(item)
         if answer is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")
         if answer.waiting:

@@ -4,7 +4,6 @@ It keeps what one event needs from the one before: half a character. It refuses 
 the stream is whole (``stream`` does).
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -15,8 +14,11 @@ from laplas_async.wire.direct import direct_chunk
 from laplas_async.wire.failures import is_failure
 from laplas_async.wire.large import LARGE, loads_large
 from laplas_async.wire.template import Template
+from laplas_async.wire.wide import WideForm
 
 _RAREST = 4096  # events between two tries to learn their form
+Form = Template | WideForm
+Item = str | list[Any]  # what a form reads of an event, and makes a chunk of
 _Place = tuple[int, str, int | None]  # of a text that grows: choice, field, tool call
 
 
@@ -36,12 +38,13 @@ class ChunkReader:
     becomes U+FFFD. So every text handed out can be encoded.
     """
 
-    __slots__ = ("_forms", "_halves", "_mending", "_template", "_wait")
+    __slots__ = ("_before", "_forms", "_halves", "_mending", "_wait", "form")
 
     def __init__(self) -> None:
         self._halves: dict[_Place, str] = {}
         self._mending = False
-        self._template: Template | None = None
+        self.form: Form | None = None  # learned last
+        self._before: bytes | None = None  # such an event as was looked at last, if it has no form
         self._forms = 0  # learned in vain, one after the other
         self._wait = 0  # events until the next is worth learning
 
@@ -71,27 +74,25 @@ class ChunkReader:
         """
         if not any(choice.delta.content for choice in chunk.choices):
             return
-        used = self._template is not None and self._template.used
+        form = self.form
+        used = form is not None and form.used
         if self._wait:
             self._wait -= 1
-            if not used:
-                self._template = None  # it fits none: not even tried until the next is learned
+            if form is not None and not used:  # it fits none: not even tried until the next
+                self._before, self.form = form.sample, None
             return
-        # Where every event differs in more than its text, a form is tried for ever more rarely.
+        # Where events have no form that lasts, one is tried for ever more rarely.
         self._forms = 0 if used else self._forms + 1
         self._wait = min(_RAREST, 2 ** min(self._forms, 16) - 1)
-        self._template = None if self._mending else Template.learn(block, chunk)
-
-    @property
-    def form(self) -> Template | None:
-        """The form learned last."""
-        return self._template
-
-    def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
-        """The texts of as many blocks as follow of the form learned: each is a chunk of it."""
-        if self._template is None:
-            return []
-        return self._template.texts(blocks, start)
+        before = self._before if form is None else form.sample
+        self._before = self.form = None
+        if not self._mending:
+            if before is not None and not (used and isinstance(form, Template)):
+                self.form = WideForm.learn(before, block, chunk)
+            if self.form is None:
+                self.form = Template.learn(block, chunk)
+        if self.form is None:
+            self._before = block
 
     def _load(self, data: bytes) -> Any:
         try:
@@ -99,7 +100,7 @@ class ChunkReader:
         except orjson.JSONDecodeError:
             body = loads_raw(data)
             self._mending = True
-            self._template = None  # half a character may come where only text was expected
+            self.form = None  # half a character may come where only text was expected
         if self._mending:
             try:
                 self._join_halves(body)

@@ -13,19 +13,23 @@ from typing import Any, Final, Self
 import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
+from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.codec import DecodeError, structure
 from laplas_async.wire.direct import direct_chunk
 
-_PREFIX: Final = b"data: "
+PREFIX: Final = b"data: "
 _KEY: Final = b'"content"'
 _STRING: Final = rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")'
-_LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
+LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
 
 OneByOne = Callable[[bytes], ChatCompletionChunk | None]
 
 
 class Template:
-    """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last."""
+    """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last.
+
+    Its items are texts.
+    """
 
     __slots__ = ("_head", "_tail", "chunk", "index", "used")
 
@@ -34,12 +38,12 @@ class Template:
         self._tail = tail
         self.used = False  # an event was of this form
         self.index = chunk.choices[0].index  # of the choice that the texts belong to
-        self.chunk = _maker(chunk)  # the chunk with this text as its content
+        self.chunk = maker(chunk)  # the chunk with this text as its content
 
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
         """The form of an event and its chunk; None if more than the content may change."""
-        if len(block) > _LARGEST or not block.startswith(_PREFIX) or block.count(_KEY) != 1:
+        if len(block) > LARGEST or not block.startswith(PREFIX) or block.count(_KEY) != 1:
             return None
         if not _adds_only_text(chunk):
             return None
@@ -49,7 +53,7 @@ class Template:
         head, tail = block[: string.start(1) + 1], block[string.end(1) - 1 :]
         # The proof that this is the place: another text put there is the chunk's content.
         try:
-            body = _loads(head[len(_PREFIX) :] + b"?" + tail)
+            body = _loads(head[len(PREFIX) :] + b"?" + tail)
             proof = direct_chunk(body) or structure(body, ChatCompletionChunk)
         except (DecodeError, orjson.JSONDecodeError):
             return None
@@ -59,12 +63,18 @@ class Template:
         delta.content = chunk.choices[0].delta.content
         return cls(head, tail, proof) if proof == chunk else None
 
-    def one_by_one(self, add: Callable[[str], None]) -> OneByOne:
+    def add(self, items: list[Any], accumulator: Accumulator) -> None:
+        """Take some of its items."""
+        pieces = accumulator.pieces(self.index)
+        pieces += filter(None, items)
+
+    def one_by_one(self, accumulator: Accumulator) -> OneByOne:
         """What reads bytes that may be one whole event of this form, and nothing else.
 
-        It gives the chunk, after ``add`` was given its text, or None if the bytes are not that.
+        It gives the chunk, whose text ``accumulator`` was given, or None if the bytes are not that.
         """
         head, end, chunk, loads = self._head, self._tail + b"\n\n", self.chunk, _loads
+        add = accumulator.pieces(self.index).append
         # From quote to quote: nothing but one JSON string can be read there.
         least, first, last = len(head) + len(end), len(head) - 1, 1 - len(end)
 
@@ -82,7 +92,12 @@ class Template:
 
         return one
 
-    def texts(self, blocks: Sequence[bytes], start: int) -> list[str]:
+    @property
+    def sample(self) -> bytes:
+        """An event of this form."""
+        return self._head + b"?" + self._tail
+
+    def read(self, blocks: Sequence[bytes], start: int) -> list[Any]:
         """The contents of as many blocks as follow of this form, from the one at ``start``."""
         head, tail, loads = self._head, self._tail, _loads
         first, last = len(head) - 1, 1 - len(tail) or None
@@ -104,7 +119,8 @@ _loads: Any = orjson.loads
 _new: Any = object.__new__
 
 
-def _maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
+def maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
+    """What makes a chunk like this with another text."""
     id_, created, model, object_ = known.id, known.created, known.model, known.object
     choice = known.choices[0]
     index, role = choice.index, choice.delta.role
@@ -140,7 +156,7 @@ def _maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
 
 def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
     """Whether a chunk like it adds its content, and nothing else, to what is known already."""
-    if len(chunk.choices) != 1 or chunk.usage is not None or not _is_flat(chunk.extra):
+    if len(chunk.choices) != 1 or chunk.usage is not None or not is_flat(chunk.extra):
         return False
     choice = chunk.choices[0]
     delta = choice.delta
@@ -150,11 +166,12 @@ def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
         and choice.logprobs is None
         and delta.tool_calls is None
         and delta.refusal is None
-        and _is_flat(choice.extra)
+        and is_flat(choice.extra)
         and not any(delta.extra.values())
-        and _is_flat(delta.extra)
+        and is_flat(delta.extra)
     )
 
 
-def _is_flat(extra: dict[str, Any]) -> bool:
+def is_flat(extra: dict[str, Any]) -> bool:
+    """Whether nothing in it is shared by a copy of it."""
     return not any(isinstance(value, dict | list) for value in extra.values())

@@ -44,7 +44,8 @@ def read(events: list[ServerSentEvent]) -> None:
     reader, accumulator = ChunkReader(), Accumulator()
     for event in events:
         blocks = [] if event.event or b"\n" in event.data else [b"data: " + event.data]
-        short = [reader.form.chunk(text) for text in reader.texts(blocks, 0) if reader.form]
+        form = reader.form
+        short = [] if form is None else [form.chunk(item) for item in form.read(blocks, 0)]
         try:
             chunk = reader.read(event.data, event.event)
         except FailureEvent as failure:
