@@ -13,7 +13,7 @@ from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote,
 from laplas_async.wire.direct import direct_chunk
 from laplas_async.wire.failures import is_failure
 from laplas_async.wire.large import LARGE, loads_large
-from laplas_async.wire.template import Template
+from laplas_async.wire.template import LARGEST, Template
 from laplas_async.wire.wide import WideForm
 
 _RAREST = 4096  # events between two tries to learn their form
@@ -91,7 +91,7 @@ class ChunkReader:
                 self.form = WideForm.learn(before, block, chunk)
             if self.form is None:
                 self.form = Template.learn(block, chunk)
-        if self.form is None:
+        if self.form is None and len(block) <= LARGEST:
             self._before = block
 
     def _load(self, data: bytes) -> Any:

@@ -45,7 +45,8 @@ class Template:
         """The form of an event and its chunk; None if more than the content may change."""
         if len(block) > LARGEST or not block.startswith(PREFIX) or block.count(_KEY) != 1:
             return None
-        if not _adds_only_text(chunk):
+        # With nothing in the delta's own fields, it adds its content alone to what is known.
+        if not adds_text(chunk) or any(chunk.choices[0].delta.extra.values()):
             return None
         string = re.compile(_STRING).match(block, block.index(_KEY) + len(_KEY))
         if string is None:
@@ -154,9 +155,9 @@ def maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
     return chunk
 
 
-def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
-    """Whether a chunk like it adds its content, and nothing else, to what is known already."""
-    if len(chunk.choices) != 1 or chunk.usage is not None or not is_flat(chunk.extra):
+def adds_text(chunk: ChatCompletionChunk) -> bool:
+    """Whether a chunk like it has one choice with text, and all else in it is plain and flat."""
+    if len(chunk.choices) != 1 or chunk.usage is not None or not _is_flat(chunk.extra):
         return False
     choice = chunk.choices[0]
     delta = choice.delta
@@ -166,12 +167,10 @@ def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
         and choice.logprobs is None
         and delta.tool_calls is None
         and delta.refusal is None
-        and is_flat(choice.extra)
-        and not any(delta.extra.values())
-        and is_flat(delta.extra)
+        and _is_flat(choice.extra)
+        and _is_flat(delta.extra)
     )
 
 
-def is_flat(extra: dict[str, Any]) -> bool:
-    """Whether nothing in it is shared by a copy of it."""
+def _is_flat(extra: dict[str, Any]) -> bool:
     return not any(isinstance(value, dict | list) for value in extra.values())

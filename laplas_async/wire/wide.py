@@ -15,7 +15,7 @@ import orjson
 from laplas_async.types import ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.direct import direct_chunk
-from laplas_async.wire.template import LARGEST, PREFIX, OneByOne, is_flat, maker
+from laplas_async.wire.template import LARGEST, PREFIX, OneByOne, adds_text, maker
 
 _TOKENS: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[0-9]+|[^"0-9]+|"'
 _QUOTE: Final = b'"'
@@ -208,17 +208,7 @@ def _found(marks: list[str | int], values: dict[str, Any]) -> list[tuple[str, in
 
 def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
     """Whether a chunk like it adds its text; all else in it replaces what was told before."""
-    if len(chunk.choices) != 1 or chunk.usage is not None or not is_flat(chunk.extra):
-        return False
-    choice = chunk.choices[0]
-    delta = choice.delta
-    return (
-        type(delta.content) is str
-        and choice.finish_reason is None
-        and choice.logprobs is None
-        and delta.tool_calls is None
-        and delta.refusal is None
-        and is_flat(choice.extra)
-        and is_flat(delta.extra)
-        and not any(type(value) is str and value for value in delta.extra.values())
+    # Texts in the delta's own fields grow, as thoughts do: each of them would count.
+    return adds_text(chunk) and not any(
+        value and type(value) is str for value in chunk.choices[0].delta.extra.values()
     )

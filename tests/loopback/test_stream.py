@@ -11,6 +11,7 @@ import pytest
 
 from laplas_async import (
     ChatCompletion,
+    ChatCompletionChunk,
     ChatStream,
     ConfigError,
     LaplasClient,
@@ -26,6 +27,7 @@ from laplas_async import (
 )
 from laplas_async.answer import StreamedAnswer
 from laplas_async.simulator import Fault, Simulator
+from laplas_async.wire.codec import structure
 from laplas_async.wire.sse import MAX_EVENT_BYTES
 
 PROMPT = "Name a river, with 日本 and 🙂."
@@ -180,6 +182,45 @@ async def test_a_right_stream_is_read_exactly(
     assert completion.text == text
     assert completion.text.encode()
     assert simulator.counts.requests == 1
+
+
+TOKENS = ["Der", " Fluß", '"', "", "\n", "河", "🙂", '"},{"', "\\", " The", " end"] * 3
+
+
+def as_gateways(number: int, text: str) -> dict[str, Any]:
+    return {**piece(text), "id": f"c-{number}", "created": 10 + number // 4}
+
+
+def as_openai(number: int, text: str) -> dict[str, Any]:
+    return {**piece(text), "obfuscation": "x" * (number * 7 % 16)}
+
+
+def as_together(number: int, text: str) -> dict[str, Any]:
+    body = piece(text, token_id=number * 31, role="assistant", tool_calls=None)
+    body["choices"][0] |= {"text": text, "seed": None}
+    return body
+
+
+@pytest.mark.parametrize("cut", [None, 7, 100])
+@pytest.mark.parametrize("write", [as_gateways, as_openai, as_together])
+async def test_events_with_more_than_their_text_of_their_own(
+    client: LaplasClient, simulator: Simulator, write: Any, cut: int | None
+) -> None:
+    head = {"object": "chat.completion.chunk", "created": 17, "model": "m"}
+    bodies = [head | write(number, text) for number, text in enumerate(TOKENS)]
+    data = b"".join(map(event, bodies)) + STOP + DONE
+    simulator.script(Fault.raw(data=data, chunk=cut), Fault.raw(data=data, chunk=cut))
+    async with client.stream(PROMPT) as stream:
+        chunks = [chunk async for chunk in stream]
+        completion = await stream.completion()
+    assert chunks[:-1] == [structure(body, ChatCompletionChunk) for body in bodies]
+    last = bodies[-1]
+    assert completion.text == "".join(TOKENS)
+    assert completion.id == bodies[0]["id"]
+    assert completion.extra.get("obfuscation") == last.get("obfuscation")
+    assert completion.message.extra.get("token_id") == last["choices"][0]["delta"].get("token_id")
+    async with client.stream(PROMPT) as stream:
+        assert [text async for text in stream.text()] == [text for text in TOKENS if text]
 
 
 async def test_gzip_in_one_piece(client: LaplasClient, simulator: Simulator) -> None:
