@@ -12,7 +12,7 @@ import sys
 import time
 
 from laplas_async import Gate, Limits
-from laplas_async.pacing.limit import Limiter
+from laplas_async.pacing.limiter import Limiter
 
 AT_ONCE = 16
 

@@ -41,7 +41,7 @@ from benchmarks import replay
 from benchmarks.speed import count, environment, server
 from benchmarks.speed_clients import KEY, PROMPT, Meter, hard, peak_mib  # raises the file limit
 from laplas_async import Gate, LaplasClient, Limits
-from laplas_async.pacing.limit import Limiter
+from laplas_async.pacing.limiter import Limiter
 
 MB = 1_000_000
 RUN_WITHIN = 120.0  # seconds

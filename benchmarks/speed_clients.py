@@ -154,7 +154,7 @@ async def ours(job: Job) -> AsyncIterator[Calls]:
     laplas: Any = importlib.import_module("laplas_async")
     settings: dict[str, Any] = {}
     if job.streams > 1000:
-        limit: Any = importlib.import_module("laplas_async.pacing.limit")
+        limit: Any = importlib.import_module("laplas_async.pacing.limiter")
         limiter = limit.Limiter(laplas.Limits(), ceiling=job.streams)
         settings["gate"] = laplas.Gate(limiter=limiter)
     async with laplas.LaplasClient(KEY, job.base_url, model=MODEL, **settings) as client:

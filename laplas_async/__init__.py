@@ -6,6 +6,8 @@ The public names, and nothing else.
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from laplas_async.calls.fanout import Outcome, OutcomeStream
+from laplas_async.calls.policy import RetryPolicy
 from laplas_async.client import DEFAULT_BASE_URL, LaplasClient
 from laplas_async.errors import (
     APIError,
@@ -29,13 +31,11 @@ from laplas_async.errors import (
     StreamTruncatedError,
     TransportError,
 )
-from laplas_async.events import Event
-from laplas_async.fanout import Outcome, OutcomeStream
+from laplas_async.observe.events import Event
 from laplas_async.pacing.gate import Gate, Pace
-from laplas_async.pacing.retry import RetryPolicy
-from laplas_async.pacing.told import Limits
-from laplas_async.stream import ChatStream
-from laplas_async.transport import Timeouts
+from laplas_async.pacing.limits import Limits
+from laplas_async.streaming.chat_stream import ChatStream
+from laplas_async.timeouts import Timeouts
 from laplas_async.types import (
     DEFAULT_MODEL,
     Attempt,

@@ -7,7 +7,7 @@ adds nothing of its own.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack, overload
 
-from laplas_async.stream import ChatStream
+from laplas_async.streaming.chat_stream import ChatStream
 from laplas_async.types import ChatCompletion, MessageLike, RequestParameters
 
 

@@ -15,27 +15,27 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-import aiohttp
 from attrs import evolve
 
-from laplas_async.answer import StreamedAnswer
-from laplas_async.asking import open_stream, read_completion, send
-from laplas_async.calls import Try, run
+from laplas_async.calls.attempt import open_stream, read_completion, send
+from laplas_async.calls.fanout import Fan, OutcomeStream, Requests
+from laplas_async.calls.policy import RetryPolicy
+from laplas_async.calls.retrying import Try, run
 from laplas_async.chat import Chat, Completions
-from laplas_async.endpoint import check_headers
 from laplas_async.errors import (
     ConfigError,
     ConnectionFailedError,
     LaplasError,
     RequestTimeoutError,
 )
-from laplas_async.events import Listener
-from laplas_async.fanout import Fan, OutcomeStream, Requests
+from laplas_async.http.endpoint import check_headers
+from laplas_async.http.transport import ClientSession, Transport
+from laplas_async.observe.events import Listener
 from laplas_async.pacing.gate import Gate, Pace, Permit
-from laplas_async.pacing.retry import RetryPolicy
-from laplas_async.pacing.told import Limits
-from laplas_async.stream import ChatStream
-from laplas_async.transport import Timeouts, Transport
+from laplas_async.pacing.limits import Limits
+from laplas_async.streaming.chat_stream import ChatStream
+from laplas_async.streaming.reader import StreamedAnswer
+from laplas_async.timeouts import Timeouts
 from laplas_async.types import (
     DEFAULT_MODEL,
     Attempt,
@@ -44,7 +44,7 @@ from laplas_async.types import (
     RequestParameters,
     Usage,
 )
-from laplas_async.wire.large import LARGE
+from laplas_async.wire.large_json import LARGE
 from laplas_async.wire.request import encode_request
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class LaplasClient:
         gate: Gate | None = None,
         on_event: Listener | None = None,
         headers: Mapping[str, str] | None = None,
-        session: aiohttp.ClientSession | None = None,
+        session: ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_file: str | Path | None = None,
     ) -> None:

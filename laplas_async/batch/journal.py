@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from laplas_async.batch.background import breathe
-from laplas_async.batch.flight import Flight
+from laplas_async.batch.inflight import Flight
 from laplas_async.batch.results import OPENING, Known, read_line
 from laplas_async.errors import ConfigError, JournalError
 

@@ -16,7 +16,7 @@ from laplas_async.batch.journal import Journal
 from laplas_async.batch.reader import Block, Order, Reader
 from laplas_async.batch.report import BatchProgress, BatchReport, Ending
 from laplas_async.batch.rows import BadRow, Recipe, Row
-from laplas_async.batch.tally import Tally
+from laplas_async.batch.stats import Tally
 from laplas_async.batch.writer import Result, Saved, Writer
 from laplas_async.client import LaplasClient
 from laplas_async.errors import ConfigError, LaplasError

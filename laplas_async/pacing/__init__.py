@@ -1,1 +1,1 @@
-"""Who may go when, and who may go again: the gate, what a rejection teaches it, and retries."""
+"""When the next request may go: the queue, the limiter, and the configured limits."""

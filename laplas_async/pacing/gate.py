@@ -14,8 +14,8 @@ from collections.abc import Callable
 from attrs import frozen
 
 from laplas_async.errors import ConfigError, RequestTimeoutError
-from laplas_async.pacing.limit import Limiter
-from laplas_async.pacing.told import Limits, Ticket
+from laplas_async.pacing.limiter import Limiter
+from laplas_async.pacing.limits import Limits, Ticket
 
 try:
     import resource

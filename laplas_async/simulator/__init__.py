@@ -17,24 +17,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from laplas_async.simulator.counters import Counts as Counts
+    from laplas_async.simulator.counters import Seen as Seen
+    from laplas_async.simulator.fault_parser import parse_faults as parse_faults
     from laplas_async.simulator.faults import Fault as Fault
     from laplas_async.simulator.limits import HiddenLimit as HiddenLimit
     from laplas_async.simulator.pace import Pace as Pace
     from laplas_async.simulator.server import Simulator as Simulator
-    from laplas_async.simulator.spelling import parse_faults as parse_faults
-    from laplas_async.simulator.tally import Counts as Counts
-    from laplas_async.simulator.tally import Seen as Seen
 
 __all__ = ["Counts", "Fault", "HiddenLimit", "Pace", "Seen", "Simulator", "parse_faults"]
 
 _HOMES = {
-    "Counts": "tally",
+    "Counts": "counters",
     "Fault": "faults",
     "HiddenLimit": "limits",
     "Pace": "pace",
-    "Seen": "tally",
+    "Seen": "counters",
     "Simulator": "server",
-    "parse_faults": "spelling",
+    "parse_faults": "fault_parser",
 }
 
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 from attrs import frozen
 
-from laplas_async.simulator.dice import Dice
-from laplas_async.simulator.schema import instance_text
-from laplas_async.simulator.words import paragraph, sentence, tokens
+from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.schema.generate import instance_text
+from laplas_async.simulator.text import paragraph, sentence, tokens
 
 DEFAULT_MAX_TOKENS: Final = 512
 _STREAM_FIELDS: Final = ("stream", "stream_options")

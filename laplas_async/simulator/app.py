@@ -14,8 +14,8 @@ import orjson
 from aiohttp import web
 from attrs import asdict
 
+from laplas_async.simulator.handler import MODELS, Desk, Visit
 from laplas_async.simulator.limits import HiddenLimit
-from laplas_async.simulator.visit import MODELS, Desk, Visit
 
 MODEL: Final = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 _JSON: Final = {"Content-Type": "application/json; charset=utf-8"}

@@ -14,9 +14,9 @@ import orjson
 from attrs import evolve, field, frozen
 
 from laplas_async.simulator.answers import Answer
+from laplas_async.simulator.encode import Event, completion, events, frame
 from laplas_async.simulator.faults import Body, End, Fault
-from laplas_async.simulator.render import Event, completion, events, frame
-from laplas_async.simulator.writing import sliced, written
+from laplas_async.simulator.sse_variants import sliced, written
 
 QUOTA_WORDS: Final = "Free-tier limit: You've reached your free limit for the hour. Try later."
 CREDITS_WORDS: Final = "You've run out of credits. Please top up your balance."

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
-from laplas_async.simulator.dice import Dice
+from laplas_async.simulator.rng import Dice
 
 Seconds = float | tuple[float, float]
 

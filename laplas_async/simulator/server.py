@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from laplas_async.simulator.app import Service
+from laplas_async.simulator.counters import Counts, Predicate, Seen, Tally
 from laplas_async.simulator.faults import Choose, Fault, Script
+from laplas_async.simulator.handler import Desk, Terms
 from laplas_async.simulator.limits import HiddenLimit, Turnstile
 from laplas_async.simulator.pace import Pace
-from laplas_async.simulator.tally import Counts, Predicate, Seen, Tally
-from laplas_async.simulator.visit import Desk, Terms
 
 if TYPE_CHECKING:
     from types import TracebackType

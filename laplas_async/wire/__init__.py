@@ -1,1 +1,1 @@
-"""The wire: bytes to events, events to values, chunks to completions. No asyncio, no clock."""
+"""The wire format: bytes to events, events to values. No asyncio, no clock, no sockets."""

@@ -10,11 +10,11 @@ import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
-from laplas_async.wire.direct import direct_chunk
-from laplas_async.wire.failures import is_failure
-from laplas_async.wire.large import LARGE, loads_large
-from laplas_async.wire.template import LARGEST, Template
-from laplas_async.wire.wide import WideForm
+from laplas_async.wire.error_body import is_failure
+from laplas_async.wire.fast.decode import direct_chunk
+from laplas_async.wire.fast.field_form import WideForm
+from laplas_async.wire.fast.text_form import LARGEST, Template
+from laplas_async.wire.large_json import LARGE, loads_large
 
 _RAREST = 4096  # events between two tries to learn their form
 Form = Template | WideForm

@@ -37,7 +37,7 @@ from laplas_async.types import (
     TopLogprob,
     Usage,
 )
-from laplas_async.wire.large import LARGE, loads_large
+from laplas_async.wire.large_json import LARGE, loads_large
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["laplas_async.wire"]):
     from laplas_async.wire.accumulate import Accumulator
     from laplas_async.wire.chunks import ChunkReader, FailureEvent
     from laplas_async.wire.codec import DecodeError, to_dict
-    from laplas_async.wire.failures import read_failure
+    from laplas_async.wire.error_body import read_failure
     from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
 MAX_EVENT_BYTES = 256  # small, so that the bound is met too

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from laplas_async import LaplasClient, run_batch
-from laplas_async.batch.flight import Flight
+from laplas_async.batch.inflight import Flight
 from laplas_async.simulator import Pace, Simulator
 
 ROWS = 1200

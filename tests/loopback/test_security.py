@@ -23,9 +23,9 @@ from laplas_async import (
     RetryPolicy,
     StreamProtocolError,
 )
-from laplas_async.endpoint import environment_proxy, make_socket
+from laplas_async.http.endpoint import environment_proxy, make_socket
+from laplas_async.http.transport import MAX_BODY_BYTES
 from laplas_async.simulator import Fault, Simulator
-from laplas_async.transport import MAX_BODY_BYTES
 
 ONCE = RetryPolicy(max_attempts=1)
 

@@ -25,8 +25,8 @@ from laplas_async import (
     StreamTruncatedError,
     Timeouts,
 )
-from laplas_async.answer import StreamedAnswer
 from laplas_async.simulator import Fault, Simulator
+from laplas_async.streaming.reader import StreamedAnswer
 from laplas_async.wire.codec import structure
 from laplas_async.wire.sse import MAX_EVENT_BYTES
 

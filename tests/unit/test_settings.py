@@ -11,9 +11,15 @@ import yarl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laplas_async.endpoint import Secret, check_headers, check_url, environment_proxy, make_socket
 from laplas_async.errors import ConfigError
-from laplas_async.transport import Timeouts
+from laplas_async.http.endpoint import (
+    Secret,
+    check_headers,
+    check_url,
+    environment_proxy,
+    make_socket,
+)
+from laplas_async.timeouts import Timeouts
 
 # --- timeouts ---------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""What happened during a call, as one record passed to a listener."""

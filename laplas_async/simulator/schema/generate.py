@@ -1,0 +1,302 @@
+"""A JSON schema, and a small instance that fits it: the same schema and dice, the same instance.
+
+It knows what tools and response formats use (JSON Schema 2020-12 without annotations across
+documents). It refuses remote references; where a schema cannot be met it gives its best try.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.schema.regex import matching
+from laplas_async.simulator.schema.validate import fits, resolved
+from laplas_async.simulator.text import phrase
+
+_TRIES: Final = 12
+_DEEP: Final = 4
+_TOO_DEEP: Final = 40
+_NODES: Final = 400
+_HOPS: Final = 64
+_HUGE: Final = 10_000
+# What wrong types inside a schema raise on the way.
+_NONSENSE: Final = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_FORMATS: Final = {
+    "date-time": "2024-05-17T09:30:00Z",
+    "date": "2024-05-17",
+    "time": "09:30:00Z",
+    "duration": "PT15M",
+    "email": "ada@example.com",
+    "idn-email": "ada@example.com",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.7",
+    "ipv6": "2001:db8::7",
+    "uri": "https://example.com/page",
+    "uri-reference": "/page",
+    "uuid": "8c5e2c4a-7a53-4b1e-9d39-0d6f4f6c1b2a",
+    "json-pointer": "/page/1",
+    "regex": "^a+$",
+}
+_KEYWORD_TYPES: Final = {
+    "object": ("properties", "required", "additionalProperties", "minProperties"),
+    "array": ("items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"),
+    "string": ("minLength", "maxLength", "pattern", "format"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+
+
+def instance(schema: Any, dice: Dice) -> Any:
+    """Return a small instance that fits `schema` (an object, or a boolean).
+
+    ValueError: the schema is no schema, or asks for something huge.
+    """
+    made: Any = None
+    try:
+        for _ in range(_TRIES):
+            made = _Maker(schema, dice).make(schema)
+            if fits(made, schema, schema):
+                break
+    except _NONSENSE as error:
+        msg = f"the schema is not understood: {error}"
+        raise ValueError(msg) from error
+    return made
+
+
+def instance_text(schema: Any, dice: Dice) -> str:
+    """Return such an instance as JSON text."""
+    try:
+        return orjson.dumps(instance(schema, dice)).decode()
+    except TypeError as error:  # Numbers beyond 64 bits, or nesting beyond measure.
+        msg = f"no JSON can be made for the schema: {error}"
+        raise ValueError(msg) from error
+
+
+class _Maker:
+    """One try. `nodes` and `depth` bound it: recursive schemas end."""
+
+    def __init__(self, root: Any, dice: Dice) -> None:
+        self.root = root
+        self.dice = dice
+        self.depth = 0
+        self.nodes = 0
+
+    @property
+    def scarce(self) -> bool:
+        return self.depth > _DEEP or self.nodes > _NODES
+
+    def make(self, schema: Any) -> Any:
+        self.nodes += 1
+        if self.depth > _TOO_DEEP:
+            return None
+        self.depth += 1
+        try:
+            return self._make(self._flat(schema))
+        finally:
+            self.depth -= 1
+
+    def _make(self, schema: dict[str, Any]) -> Any:
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self.dice.one_of(schema["enum"])
+        kind = self._type(schema)
+        if kind == "object":
+            return self._object(schema)
+        if kind == "array":
+            return self._array(schema)
+        if kind == "string":
+            return self._string(schema)
+        if kind in ("integer", "number"):
+            return self._number(schema, whole=kind == "integer")
+        return bool(self.dice.below(2)) if kind == "boolean" else None
+
+    def _flat(self, schema: Any) -> dict[str, Any]:
+        """Resolve references, choose among alternatives, and merge all into one schema."""
+        flat = dict(resolved(schema, self.root))
+        for _ in range(_HOPS):
+            parts = list(flat.pop("allOf", ()))
+            parts += [self._option(flat.pop(word)) for word in ("anyOf", "oneOf") if flat.get(word)]
+            if "if" in flat:
+                parts.append(flat.pop("then", {}))
+                parts.append(flat.pop("if"))
+                flat.pop("else", None)
+            if not parts:
+                return flat
+            for part in parts:
+                flat = _merged(flat, resolved(part, self.root))
+        msg = "allOf or anyOf refer to themselves"
+        raise ValueError(msg)
+
+    def _option(self, options: list[Any]) -> Any:
+        if not self.scarce:
+            return self.dice.one_of(options)
+
+        # In the depth of a recursive schema take what ends soonest.
+        def weight(option: Any) -> int:
+            flat = resolved(option, self.root)
+            scalar = self._type(flat) not in ("object", "array") and "anyOf" not in flat
+            return 0 if scalar else 2 if isinstance(option, dict) and "$ref" in option else 1
+
+        return min(options, key=weight)
+
+    def _type(self, schema: dict[str, Any]) -> str:
+        kind = schema.get("type")
+        if isinstance(kind, list) and kind:
+            if self.scarce and "null" in kind:
+                return "null"
+            kinds = [one for one in kind if one != "null"] or kind
+            return str(self.dice.one_of(kinds))
+        if isinstance(kind, str):
+            return kind
+        for name, words in _KEYWORD_TYPES.items():
+            if any(word in schema for word in words):
+                return name
+        return "string"
+
+    def _object(self, schema: dict[str, Any]) -> dict[str, Any]:
+        properties: dict[str, Any] = schema.get("properties") or {}
+        required = list(schema.get("required") or ())
+        made: dict[str, Any] = {}
+        most = schema.get("maxProperties", math.inf)
+        for name, inner in properties.items():
+            optional = name not in required
+            if optional and (inner is False or self.scarce):
+                continue
+            if optional and (len(made) + len(required) >= most or self.dice.below(4) == 0):
+                continue
+            made[name] = self.make(inner)
+        extra = schema.get("additionalProperties", True)
+        inner = extra if isinstance(extra, dict) else {"type": "string"}
+        for name in required:
+            if name not in made:
+                made[name] = self.make(inner)
+        least = _least(schema, "minProperties")
+        if isinstance(extra, dict) and not properties and not self.scarce:
+            least = max(least, min(1, most))
+        at = 0
+        while len(made) < least:
+            at += 1
+            made.setdefault(f"{phrase(self.dice, 1)}_{at}", self.make(inner))
+        return made
+
+    def _array(self, schema: dict[str, Any]) -> list[Any]:
+        fixed: list[Any] = schema.get("prefixItems") or []
+        inner = schema.get("items", {"type": "string"})
+        least = _least(schema, "minItems")
+        most = schema.get("maxItems", max(least, 3))
+        if inner is False:
+            most = min(most, len(fixed))
+        wanted = least if self.scarce else self.dice.between(least, max(least, min(most, 3)))
+        if not self.scarce:
+            wanted = max(wanted, min(most, max(len(fixed), 1)))
+        made = [self.make(one) for one in fixed[:wanted]]
+        if "contains" in schema and len(made) < most:
+            made.append(self.make(_merged(dict(resolved(inner, self.root)), schema["contains"])))
+        tries = 0
+        while len(made) < wanted and tries < 100:
+            tries += 1
+            one = self.make(inner)
+            if not (schema.get("uniqueItems") and one in made):
+                made.append(one)
+        return made
+
+    def _string(self, schema: dict[str, Any]) -> str:
+        least = _least(schema, "minLength")
+        most = schema.get("maxLength", math.inf)
+        if "pattern" in schema:
+            try:
+                return matching(schema["pattern"], self.dice)
+            except (ValueError, RecursionError):
+                pass  # Beyond us: a plain string is the best try.
+        if "format" in schema and schema["format"] in _FORMATS:
+            return _FORMATS[schema["format"]]
+        made = phrase(self.dice, self.dice.between(1, 3))
+        while len(made) < least:
+            made += " " + phrase(self.dice, 2)
+        return made if len(made) <= most else made[: int(max(least, most))]
+
+    def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
+        step = schema.get("multipleOf", 1 if whole else 0)
+        if whole and isinstance(step, float):
+            step = next((step * k for k in range(1, 1001) if (step * k).is_integer()), 1)
+        low, high = _bounds(schema)
+        if low == -math.inf:
+            low = 0 if high >= 0 else high - 100
+        if high == math.inf:
+            high = max(low, 0) + 100
+        if step:
+            first, last = math.ceil(low / step), math.floor(high / step)
+            value = self.dice.between(first, max(first, last)) * step
+            return int(value) if whole else value
+        value = low + (high - low) * (0.05 + 0.9 * self.dice.fraction())
+        rounded = round(value, 2)
+        return rounded if low < rounded < high else value
+
+
+def _least(schema: dict[str, Any], word: str) -> int:
+    value = int(schema.get(word, 0))
+    if value > _HUGE:
+        msg = f"{word} is above {_HUGE}"
+        raise ValueError(msg)
+    return value
+
+
+def _bounds(schema: dict[str, Any]) -> tuple[float, float]:
+    low = schema.get("minimum", -math.inf)
+    high = schema.get("maximum", math.inf)
+    above = schema.get("exclusiveMinimum")
+    below = schema.get("exclusiveMaximum")
+    # A tenth inside an open end is enough for floats; the whole-number path rounds inwards.
+    whole = schema.get("type") == "integer" or "multipleOf" in schema
+    margin = schema.get("multipleOf", 1) if whole else 1e-9
+    if isinstance(above, int | float) and not isinstance(above, bool) and above >= low:
+        low = math.floor(above) + 1 if whole and margin == 1 else above + margin / 2
+    if isinstance(below, int | float) and not isinstance(below, bool) and below <= high:
+        high = math.ceil(below) - 1 if whole and margin == 1 else below - margin / 2
+    return low, high
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that asks what both ask, as far as that can be written in one."""
+    made = dict(one)
+    for word, value in other.items():
+        join = _JOINS.get(word)
+        made[word] = join(made[word], value) if join and word in made else value
+    return made
+
+
+def _both_properties(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    both = {name: {"allOf": [one[name], other[name]]} for name in one if name in other}
+    return {**one, **other, **both}
+
+
+def _common_type(one: Any, other: Any) -> Any:
+    left = one if isinstance(one, list) else [one]
+    right = other if isinstance(other, list) else [other]
+    both = [kind for kind in left if kind in right]
+    if not both and {"integer", "number"} <= {*left, *right}:
+        both = ["integer"]
+    return both or other
+
+
+_JOINS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "properties": _both_properties,
+    "required": lambda one, other: list(dict.fromkeys([*one, *other])),
+    "enum": lambda one, other: [item for item in one if item in other],
+    "allOf": lambda one, other: [*one, *other],
+    "type": _common_type,
+    **dict.fromkeys(("minimum", "minLength", "minItems", "minProperties", "exclusiveMinimum"), max),
+    **dict.fromkeys(("maximum", "maxLength", "maxItems", "maxProperties", "exclusiveMaximum"), min),
+}

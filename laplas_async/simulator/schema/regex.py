@@ -1,0 +1,169 @@
+r"""A string that matches a regular expression, for the `pattern` of a JSON schema.
+
+It knows what schemas use: literals, classes, \d \w \s, groups, alternatives and counts. It
+refuses back references and look-around, with a ValueError.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from laplas_async.simulator.rng import Dice
+
+_DIGITS: Final = "0123456789"
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_ANY: Final = _LETTERS + _DIGITS
+_CLASSES: Final = {
+    "d": _DIGITS,
+    "w": _ANY + "_",
+    "s": " ",
+    "D": _LETTERS,
+    "W": " -",
+    "S": _ANY,
+}
+_CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
+_PRINTABLE: Final = "".join(map(chr, range(32, 127)))
+_MANY: Final = 3
+_HEX: Final = {"x": 2, "u": 4}
+
+
+def matching(pattern: str, dice: Dice) -> str:
+    """Return a short string that matches `pattern`; raise ValueError where it is beyond us."""
+    reader = _Reader(pattern, dice)
+    made = reader.alternatives()
+    if reader.at < len(pattern):
+        msg = f"unbalanced pattern: {pattern!r}"
+        raise ValueError(msg)
+    return made
+
+
+class _Reader:
+    def __init__(self, pattern: str, dice: Dice) -> None:
+        self.pattern = pattern
+        self.dice = dice
+        self.at = 0
+
+    def peek(self) -> str:
+        return self.pattern[self.at : self.at + 1]
+
+    def take(self) -> str:
+        if self.at >= len(self.pattern):
+            msg = f"pattern ends too soon: {self.pattern!r}"
+            raise ValueError(msg)
+        self.at += 1
+        return self.pattern[self.at - 1]
+
+    def alternatives(self) -> str:
+        made = [self.sequence()]
+        while self.peek() == "|":
+            self.take()
+            made.append(self.sequence())
+        return self.dice.one_of(made)
+
+    def sequence(self) -> str:
+        made: list[str] = []
+        while (mark := self.peek()) and mark not in "|)":
+            start = self.at
+            one = self.atom()
+            after = self.at
+            least, most = self.count()
+            end = self.at
+            times = self.dice.between(least, most)
+            if times == 0:
+                continue
+            made.append(one)
+            for _ in range(times - 1):
+                # Read the atom again, so that repeats differ from each other.
+                self.at = start
+                made.append(self.atom())
+                self.at = after
+            self.at = end
+        return "".join(made)
+
+    def atom(self) -> str:
+        mark = self.take()
+        if mark in "^$":
+            return ""
+        if mark == ".":
+            return self.dice.one_of(_ANY)
+        if mark == "(":
+            return self.group()
+        if mark == "[":
+            return self.dice.one_of(self.members())
+        if mark == "\\":
+            return self.dice.one_of(self.escape())
+        if mark in "*+?":
+            msg = f"nothing to repeat: {self.pattern!r}"
+            raise ValueError(msg)
+        return mark
+
+    def group(self) -> str:
+        if self.peek() == "?":
+            self.take()
+            mark = self.take()
+            if mark in "P<":
+                opening = self.take() if mark == "P" else "<"
+                if opening != "<" or self.peek() in "=!":
+                    msg = f"look-around and references are not known: {self.pattern!r}"
+                    raise ValueError(msg)
+                while self.take() != ">":
+                    pass
+            elif mark != ":":
+                msg = f"look-around and flags are not known: {self.pattern!r}"
+                raise ValueError(msg)
+        made = self.alternatives()
+        if self.take() != ")":
+            msg = f"unbalanced pattern: {self.pattern!r}"
+            raise ValueError(msg)
+        return made
+
+    def escape(self) -> str:
+        mark = self.take()
+        if mark in "bBAZ":
+            msg = f"borders are not known: {self.pattern!r}"
+            raise ValueError(msg)
+        if mark in _HEX:
+            digits = "".join(self.take() for _ in range(_HEX[mark]))
+            return chr(int(digits, 16))
+        if mark in "123456789kpP":
+            msg = f"references and properties are not known: {self.pattern!r}"
+            raise ValueError(msg)
+        return _CLASSES.get(mark) or _CONTROLS.get(mark) or mark
+
+    def members(self) -> str:
+        negated = self.peek() == "^"
+        if negated:
+            self.take()
+        found: list[str] = []
+        while True:
+            mark = self.take()
+            if mark == "]" and found:
+                break
+            one = self.escape() if mark == "\\" else mark
+            is_range = self.peek() == "-" and self.pattern[self.at + 1 : self.at + 2] != "]"
+            if is_range and len(one) == 1:
+                self.take()
+                last = self.take()
+                last = self.escape() if last == "\\" else last
+                one = "".join(map(chr, range(ord(one), min(ord(last), ord(one) + 255) + 1)))
+            found.append(one)
+        held = "".join(found)
+        return "".join(mark for mark in _PRINTABLE if mark not in held) if negated else held
+
+    def count(self) -> tuple[int, int]:
+        mark = self.peek()
+        least, most = 1, 1
+        if mark and mark in "*+?":
+            self.take()
+            least, most = {"*": (0, _MANY), "+": (1, _MANY), "?": (0, 1)}[mark]
+        elif mark == "{" and (end := self.pattern.find("}", self.at)) > 0:
+            low, comma, high = self.pattern[self.at + 1 : end].partition(",")
+            if not low.isdigit() or (high and not high.isdigit()):
+                msg = f"not a count: {self.pattern!r}"
+                raise ValueError(msg)
+            self.at = end + 1
+            least = int(low)
+            most = int(high) if high else least + (_MANY if comma else 0)
+        if self.peek() == "?":  # A lazy count matches the same strings.
+            self.take()
+        return least, most

@@ -1,0 +1,1 @@
+"""A streamed response: from bytes to chunks, and whether it came whole."""

@@ -1,0 +1,214 @@
+"""The event as a form in which more than the text is new: an id, a time, a padding, a number.
+
+Some servers write each event with such values of its own. Their places are learned from two events:
+what differs between them is a place, if it is one whole JSON string or whole number. Where all else
+is the same to the last byte, these alone are decoded, and put where ``direct`` puts them. As
+``template``, which reads what has no such places, it refuses to guess.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
+
+import orjson
+
+from laplas_async.types import ChatCompletionChunk
+from laplas_async.wire.accumulate import Accumulator
+from laplas_async.wire.fast.decode import direct_chunk
+from laplas_async.wire.fast.text_form import LARGEST, PREFIX, OneByOne, adds_text, maker
+
+_TOKENS: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[0-9]+|[^"0-9]+|"'
+_QUOTE: Final = b'"'
+_MOST_PLACES: Final = 8
+_MARK: Final = 7_000_000_000_000_000_000  # a number that no event has
+
+
+class WideForm:
+    """What surrounds the places, and what each of them is in the chunk. Its items are lists."""
+
+    __slots__ = ("_first", "_others", "_text_at", "chunk", "index", "sample", "used")
+
+    def __init__(
+        self,
+        sample: bytes,
+        literals: Sequence[bytes],
+        kinds: Sequence[type],
+        known: ChatCompletionChunk,
+    ) -> None:
+        self.sample = sample  # an event of this form
+        self._first = literals[0]
+        last = [False] * (len(kinds) - 1) + [True]
+        self._others = tuple(zip(literals[1:], kinds, last, strict=True))
+        self.used = False  # an event was of this form
+        self.index = known.choices[0].index  # of the choice that the texts belong to
+        self._text_at, self.chunk = _maker(
+            known, [_mark(at, kinds[at]) for at in range(len(kinds))]
+        )
+
+    @classmethod
+    def learn(cls, before: bytes, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
+        """The form of two events, ``chunk`` being that of the second; None if they have none."""
+        if len(block) > LARGEST or not block.startswith(PREFIX) or not _adds_only_text(chunk):
+            return None
+        tokens = re.compile(_TOKENS).findall(block)
+        others = re.compile(_TOKENS).findall(before)
+        if len(tokens) != len(others):
+            return None
+        places = [at for at, token in enumerate(tokens) if token != others[at]]
+        kinds = [kind for at in places if (kind := _kind(tokens[at], others[at])) is not None]
+        if not 0 < len(places) == len(kinds) <= _MOST_PLACES:
+            return None
+        literals = [b""]
+        marked = list(tokens)
+        number = 0
+        for at, token in enumerate(tokens):
+            if at not in places:
+                literals[-1] += token
+                continue
+            kind = kinds[number]
+            marked[at] = orjson.dumps(_mark(number, kind))
+            quote = _QUOTE if kind is str else b""  # what is around a string is no part of it
+            literals[-1] += quote
+            literals.append(quote)
+            number += 1
+        # The proof: other values put in these places are found in the chunk, and where.
+        try:
+            body = orjson.loads(b"".join(marked)[len(PREFIX) :])
+        except orjson.JSONDecodeError:
+            return None
+        known = direct_chunk(body) if type(body) is dict else None
+        if known is None or not _adds_only_text(known):
+            return None
+        try:
+            form = cls(block, literals, kinds, known)
+        except LookupError:
+            return None
+        values = form._values(block)
+        return form if values is not None and form.chunk(values) == chunk else None
+
+    def read(self, blocks: Sequence[bytes], start: int) -> list[Any]:
+        """The values of as many blocks as follow of this form, from the one at ``start``."""
+        items: list[list[Any]] = []
+        for at in range(start, len(blocks)):
+            if (item := self._values(blocks[at])) is None:
+                break
+            items.append(item)
+        self.used = self.used or bool(items)
+        return items
+
+    def add(self, items: list[Any], accumulator: Accumulator) -> None:
+        """Take some of its items: the texts of all, and of all else the last."""
+        *before, last = items
+        at = self._text_at
+        accumulator.pieces(self.index).extend([text for item in before if (text := item[at])])
+        accumulator.add(self.chunk(last))
+
+    def one_by_one(self, accumulator: Accumulator) -> OneByOne:
+        """What reads bytes that may be one whole event of this form, and nothing else.
+
+        It gives the chunk, which ``accumulator`` was given, or None if the bytes are not that.
+        """
+        values, chunk, add = self._values, self.chunk, accumulator.add
+
+        def one(data: bytes) -> ChatCompletionChunk | None:
+            if data[-2:] != b"\n\n" or (item := values(data[:-2])) is None:
+                return None
+            self.used = True
+            made = chunk(item)
+            add(made)
+            return made
+
+        return one
+
+    def _values(self, block: bytes) -> list[Any] | None:
+        """What stands in the places, if the block is of this form.
+
+        Each is decoded alone, so it is one whole value, wherever it was found to end.
+        """
+        if not block.startswith(self._first) or not block.endswith(self._others[-1][0]):
+            return None
+        values: list[Any] = []
+        begin = len(self._first)
+        find, loads = block.find, orjson.loads
+        try:
+            for literal, kind, is_last in self._others:
+                end = len(block) - len(literal) if is_last else find(literal, begin)
+                if end < begin:
+                    return None
+                if kind is str:
+                    value = loads(block[begin - 1 : end + 1])
+                else:
+                    number = block[begin:end]
+                    value = loads(number) if number.isdigit() else None
+                if type(value) is not kind:
+                    return None
+                values.append(value)
+                begin = end + len(literal)
+        except orjson.JSONDecodeError:
+            return None
+        return values
+
+
+def _kind(token: bytes, other: bytes) -> type | None:
+    """What stands in a place where these two stood; None: nothing that may change."""
+    if len(token) > 1 and len(other) > 1 and token[:1] == other[:1] == _QUOTE:
+        return str
+    return int if token.isdigit() and other.isdigit() else None
+
+
+def _mark(at: int, kind: type) -> str | int:
+    return f"?{at}?" if kind is str else _MARK + at
+
+
+def _maker(
+    known: ChatCompletionChunk, marks: list[str | int]
+) -> tuple[int, Callable[[list[Any]], ChatCompletionChunk]]:
+    """What makes the chunk of some values, and which of them is the text.
+
+    ``known`` has the marks in their places. Raises ``LookupError`` if one is not found.
+    """
+    choice = known.choices[0]
+    delta = choice.delta
+    text_at = marks.index(delta.content or "") if delta.content in marks else -1
+    fields = _found(marks, {name: getattr(known, name) for name in ("id", "created", "model")})
+    extra = _found(marks, known.extra)
+    choice_extra = _found(marks, choice.extra)
+    delta_extra = _found(marks, delta.extra)
+    places = [
+        text_at,
+        *(at for some in (fields, extra, choice_extra, delta_extra) for _, at in some),
+    ]
+    if sorted(places) != list(range(len(marks))):
+        raise LookupError
+    make = maker(known)
+
+    def chunk(values: list[Any]) -> ChatCompletionChunk:
+        made = make(values[text_at])
+        for name, at in fields:
+            setattr(made, name, values[at])
+        for name, at in extra:
+            made.extra[name] = values[at]
+        for name, at in choice_extra:
+            made.choices[0].extra[name] = values[at]
+        for name, at in delta_extra:
+            made.choices[0].delta.extra[name] = values[at]
+        return made
+
+    return text_at, chunk
+
+
+def _found(marks: list[str | int], values: dict[str, Any]) -> list[tuple[str, int]]:
+    # An error that is told makes the event a failure, so this is no place like another.
+    return [
+        (name, marks.index(value))
+        for name, value in values.items()
+        if type(value) in (str, int) and value in marks and name != "error"
+    ]
+
+
+def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
+    """Whether a chunk like it adds its text; all else in it replaces what was told before."""
+    # Texts in the delta's own fields grow, as thoughts do: each of them would count.
+    return adds_text(chunk) and not any(
+        value and type(value) is str for value in chunk.choices[0].delta.extra.values()
+    )

@@ -1,0 +1,95 @@
+"""The file beside the output: one run at a time, and what was in flight when it was killed."""
+
+from pathlib import Path
+
+import pytest
+
+from laplas_async.batch.inflight import SLOTS, Flight
+from laplas_async.errors import JournalError
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> str:
+    return str(tmp_path / "out")
+
+
+def test_one_run_at_a_time(out: str) -> None:
+    first = Flight(out)
+    with pytest.raises(JournalError, match="another run") as caught:
+        Flight(out)
+    assert caught.value.path == out
+    first.close()
+    Flight(out).close()
+
+
+def test_it_goes_when_nothing_is_in_it(out: str) -> None:
+    flight = Flight(out)
+    slot = flight.take(key(1))
+    flight.clear([slot])
+    flight.give_back([slot])
+    assert Path(flight.path).exists()
+    flight.close()
+    assert not Path(flight.path).exists()
+
+
+def test_what_was_in_flight_is_left_for_the_next_run(out: str) -> None:
+    flight = Flight(out)
+    slots = [flight.take(key(n)) for n in range(1, 6)]
+    flight.clear(slots[:2])
+    flight.close()
+    after = Flight(out)
+    assert after.left.keys() == {key(3), key(4), key(5)}
+    # Their places are not given to others before they are cleared.
+    others = {after.take(key(9)) for _ in range(SLOTS - 3)}
+    assert not after.room
+    assert others.isdisjoint(after.left.values())
+    after.clear(after.left.values())
+    after.give_back(after.left.values())
+    assert after.room
+    after.forget()
+    after.close()
+    assert Flight(out).left == {}
+
+
+def test_it_is_never_given_up_by_name_alone(out: str) -> None:
+    # A run that ends removes the file; who had opened it before has a lock on nothing.
+    flight = Flight(out)
+    Path(flight.path).unlink()
+    other = Flight(out)
+    with pytest.raises(JournalError):
+        Flight(out)
+    other.take(key(1))
+    other.close()
+    flight.close()
+
+
+def test_a_file_of_somebody_else_is_left_alone(out: str) -> None:
+    path = Path(f"{out}.laplas")
+    path.write_bytes(b"my notes")
+    with pytest.raises(JournalError, match="in the way"):
+        Flight(out)
+    assert path.read_bytes() == b"my notes"
+
+
+@pytest.mark.parametrize("start", [b"", b"laplas", bytes(100)])
+def test_a_file_that_was_not_finished(out: str, start: bytes) -> None:
+    Path(f"{out}.laplas").write_bytes(start)
+    flight = Flight(out)
+    assert flight.left == {}
+    flight.close()
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    before = open_files()
+    (tmp_path / "out.laplas").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        Flight(str(tmp_path / "out"))
+    assert open_files() == before

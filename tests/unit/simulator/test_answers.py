@@ -1,0 +1,227 @@
+"""Answers: deterministic, and the same whether streamed or not."""
+
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laplas_async.simulator.answers import answer
+from laplas_async.simulator.encode import completion, events
+from laplas_async.simulator.text import tokens
+from laplas_async.simulator.validation import faults_of
+
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "weather", "parameters": WEATHER}},
+    {"type": "function", "function": {"name": "clock", "description": "the time"}},
+]
+
+
+def answered(body: Any, **options: Any) -> Any:
+    return answer(body, **options)
+
+
+def body_of(text: str = "Name a river.", **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+
+
+def accumulated(made: Any) -> dict[str, Any]:
+    """Put a stream's events together, simply."""
+    whole: dict[str, Any] = {}
+    choices: dict[int, Any] = {}
+    assert made[-1].data == b"[DONE]"
+    for one in made[:-1]:
+        chunk = orjson.loads(one.data)
+        assert chunk["object"] == "chat.completion.chunk"
+        whole |= {name: chunk[name] for name in ("id", "created", "model")}
+        for extra in ("usage", "meta"):
+            if chunk.get(extra):
+                whole[extra] = chunk[extra]
+        for part in chunk["choices"]:
+            fresh: dict[str, Any] = {"role": None, "content": None, "tool_calls": []}
+            choice = choices.setdefault(
+                part["index"],
+                {"index": part["index"], "finish_reason": None, "logprobs": None, "message": fresh},
+            )
+            message, delta = choice["message"], part["delta"]
+            message["role"] = delta.get("role", message["role"])
+            if delta.get("content") is not None:
+                message["content"] = (message["content"] or "") + delta["content"]
+            for call in delta.get("tool_calls", ()):
+                if call["index"] == len(message["tool_calls"]):
+                    first = {"name": call["function"]["name"], "arguments": ""}
+                    message["tool_calls"].append(
+                        {"id": call["id"], "type": "function", "function": first}
+                    )
+                at = message["tool_calls"][call["index"]]["function"]
+                at["arguments"] += call["function"]["arguments"]
+            if part["logprobs"]:
+                choice["logprobs"] = choice["logprobs"] or {"content": []}
+                choice["logprobs"]["content"] += part["logprobs"]["content"]
+            choice["finish_reason"] = part["finish_reason"] or choice["finish_reason"]
+    return {
+        "object": "chat.completion",
+        "choices": [choices[at] for at in sorted(choices)],
+        **whole,
+    }
+
+
+BODIES = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["m", "meta/é"]),
+        "messages": st.lists(
+            st.one_of(
+                st.text(max_size=30).map(lambda text: {"role": "user", "content": text}),
+                st.just({"role": "user", "content": [{"type": "text", "text": "a story"}]}),
+                st.just({"role": "tool", "content": "21", "tool_call_id": "call_1"}),
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+    },
+    optional={
+        "max_tokens": st.integers(1, 60),
+        "stop": st.one_of(st.none(), st.just(" the"), st.lists(st.text(max_size=3), max_size=4)),
+        "n": st.one_of(st.none(), st.integers(1, 4)),
+        "seed": st.integers(1, 99),
+        "logprobs": st.sampled_from([True, False, None]),
+        "top_logprobs": st.integers(0, 20),
+        "echo": st.booleans(),
+        "tools": st.just(TOOLS),
+        "tool_choice": st.sampled_from(["none", "auto"]),
+        "parallel_tool_calls": st.booleans(),
+        "response_format": st.sampled_from(
+            [
+                {"type": "text"},
+                {"type": "json_object"},
+                {"type": "json_schema", "json_schema": {"name": "w", "schema": WEATHER}},
+            ]
+        ),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(BODIES, st.booleans())
+def test_streamed_equals_unstreamed(body: Any, costs: bool) -> None:
+    assert faults_of(body) == []
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    whole = completion(answered(body, costs=costs))
+    made = events(answered(body | options, costs=costs), include_usage=True)
+    assert accumulated(made) == whole
+    assert completion(answered(body, costs=costs)) == whole
+
+
+@given(BODIES)
+@settings(deadline=None)
+def test_usage_counts_tokens(body: Any) -> None:
+    body = {name: value for name, value in body.items() if name not in ("echo", "tools")}
+    made = answered(body)
+    assert made.completion_tokens == sum(len(choice.tokens) for choice in made.choices)
+    for choice in made.choices:
+        assert list(choice.tokens) == tokens(choice.text)
+        assert len(choice.tokens) <= body.get("max_tokens", 512)
+
+
+def test_one_text_a_choice_seed_and_prompt() -> None:
+    several = answered(body_of(n=3)).choices
+    assert len({choice.text for choice in several}) == 3
+    assert answered(body_of()).choices[0].text == several[0].text
+    assert answered(body_of(seed=2)).choices[0].text != several[0].text
+    assert answered(body_of("Other")).choices[0].text != several[0].text
+    assert answered(body_of()).id != answered(body_of(temperature=1)).id
+
+
+def test_max_tokens_cuts() -> None:
+    made = answered(body_of(max_tokens=3))
+    assert made.choices[0].finish_reason == "length"
+    assert made.completion_tokens == 3
+    assert answered(body_of()).choices[0].text.startswith(made.choices[0].text)
+
+
+@pytest.mark.parametrize("at", range(1, 40))
+def test_stop_ends_before_the_stop_string_even_across_tokens(at: int) -> None:
+    text = answered(body_of()).choices[0].text
+    stop = text[at : at + 9]
+    made = answered(body_of(stop=["never there", stop])).choices[0]
+    assert made.finish_reason == "stop"
+    assert made.text == text[: text.find(stop)]
+
+
+def test_echo_comes_first() -> None:
+    plain = answered(body_of())
+    made = answered(body_of(echo=True))
+    assert made.choices[0].text == "Name a river." + plain.choices[0].text
+    assert made.completion_tokens == plain.completion_tokens
+
+
+def test_logprobs_are_one_a_token_likeliest_first() -> None:
+    made = answered(body_of(logprobs=True, top_logprobs=3, max_tokens=20))
+    content = completion(made)["choices"][0]["logprobs"]["content"]
+    assert [one["token"] for one in content] == list(made.choices[0].tokens)
+    for one in content:
+        assert bytes(one["bytes"]).decode() == one["token"]
+        top = one["top_logprobs"]
+        assert len(top) == 3
+        assert top[0] == {name: one[name] for name in ("token", "logprob", "bytes")}
+        assert top == sorted(top, key=lambda each: -each["logprob"])
+
+
+@pytest.mark.parametrize(
+    "choice", ["auto", "required", {"type": "function", "function": {"name": "weather"}}]
+)
+def test_a_tool_is_called_with_fitting_arguments(choice: Any) -> None:
+    made = answered(body_of(tools=TOOLS, tool_choice=choice)).choices[0]
+    assert made.finish_reason == "tool_calls"
+    assert [call.name for call in made.calls] == ["weather"]
+    assert len(made.calls[0].pieces) > 1
+    jsonschema.validate(orjson.loads(made.calls[0].arguments), WEATHER)
+
+
+def test_which_tools_are_called() -> None:
+    def names(**more: Any) -> list[str]:
+        return [call.name for call in answered(body_of(**more)).choices[0].calls]
+
+    assert names(tools=TOOLS, tool_choice="none") == []
+    assert names(tools=TOOLS, parallel_tool_calls=True) == ["weather", "clock"]
+    assert names(tools=TOOLS, parallel_tool_calls=False) == ["weather"]
+    assert names(text="Use the clock", tools=TOOLS) == ["clock"]
+    done = [{"role": "user", "content": "?"}, {"role": "tool", "content": "1", "tool_call_id": "c"}]
+    assert names(tools=TOOLS, messages=done) == []
+    assert names(tools=TOOLS, messages=done, tool_choice="required") == ["weather"]
+
+
+def test_max_tokens_cuts_a_tool_call() -> None:
+    made = answered(body_of(tools=TOOLS, max_tokens=2))
+    assert made.choices[0].finish_reason == "length"
+    assert made.completion_tokens == 2
+
+
+def test_json_formats() -> None:
+    json_object = answered(body_of(response_format={"type": "json_object"}, echo=True))
+    assert isinstance(orjson.loads(json_object.choices[0].text), dict)
+    wanted = {"type": "json_schema", "json_schema": {"name": "w", "schema": WEATHER}}
+    fitting = answered(body_of(response_format=wanted)).choices[0].text
+    jsonschema.validate(orjson.loads(fitting), WEATHER)
+
+
+def test_choices_take_turns() -> None:
+    made = events(answered(body_of(n=2)))
+    indexes = [orjson.loads(one.data)["choices"][0]["index"] for one in made[:-1]]
+    assert indexes[:6] == [0, 1, 0, 1, 0, 1]
+
+
+def test_a_body_nested_too_deeply_is_a_value_error() -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested"):
+        answered(body_of(extra=deep))

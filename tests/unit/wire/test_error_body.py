@@ -1,0 +1,331 @@
+"""What a service says when it fails, in any of the shapes that are seen."""
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laplas_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+)
+from laplas_async.wire.error_body import (
+    Failure,
+    api_error,
+    is_failure,
+    is_quota,
+    read_failure,
+    request_id,
+)
+
+NOW = 1_700_000_000.0
+OURS = {
+    "message": "Body validation error!",
+    "path": "/v1/chat/completions",
+    "requestId": "r-1",
+    "statusCode": 400,
+    "timestamp": "2025-01-01T00:00:00Z",
+}
+QUOTA = "Free-tier limit: You've reached your free limit for the hour. Try again later."
+
+
+def error_of(status: int, body: Any = b"", **headers: str) -> APIError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api_error(status, named, raw, now=NOW)
+
+
+# --- the words --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "failure"),
+    [
+        (OURS, Failure("Body validation error!", None, 400, "r-1")),
+        (OURS | {"statusCode": "400"}, Failure("Body validation error!", None, 400, "r-1")),
+        (
+            {"error": {"message": "m", "type": "invalid_request_error", "param": None}},
+            Failure("m", "invalid_request_error", 400),
+        ),
+        (
+            {"error": {"message": "m", "type": "t", "code": "insufficient_quota"}},
+            Failure("m", "insufficient_quota", 429),
+        ),
+        ({"error": {"message": "m", "code": 429}}, Failure("m", None, 429)),
+        ({"error": {"message": "m", "code": "503"}}, Failure("m", None, 503)),
+        ({"error": {"message": "m"}, "statusCode": 500}, Failure("m", None, 500)),
+        ({"error": "text"}, Failure("text")),
+        ({"error": "Bad Request", "message": "n is wrong"}, Failure("n is wrong")),
+        ({"error": {}, "message": "m"}, Failure("m")),
+        ({"error": None, "message": "m"}, Failure("m")),
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "m"}},
+            Failure("m", "overloaded_error", 503),
+        ),
+        ({"detail": "Not Found"}, Failure("Not Found")),
+        ({"detail": [{"loc": ["body", "n"], "msg": "bad"}]}, None),
+        ({"title": "Bad", "status": 400}, Failure("Bad", None, 400)),
+        ({"errors": ["a", "b"]}, Failure("['a', 'b']")),
+        ({"message": ["n must be a number"]}, Failure("['n must be a number']")),
+        ({"message": "  "}, Failure()),
+        ({"request_id": "r"}, Failure(request_id="r")),
+        ({"requestId": 5, "status": True, "code": 200}, Failure()),
+        ({}, Failure()),
+        ([], Failure()),
+        (None, Failure()),
+        (5, Failure()),
+        ("", Failure()),
+        ("  plain words ", Failure("plain words")),
+    ],
+)
+def test_an_error_body_of_any_shape_is_understood(body: Any, failure: Failure | None) -> None:
+    if failure is None:  # FastAPI's list of faults: all of it is the message
+        message = read_failure(body).message or ""
+        assert "'n'" in message
+        assert "bad" in message
+    else:
+        assert read_failure(body) == failure
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("<html><h1>502 Bad Gateway</h1><hr>nginx</html>", "an HTML page: 502 Bad Gateway nginx"),
+        ("<!DOCTYPE html>\n<body>a &amp; b", "an HTML page: a &amp; b"),
+        (" <HTML><style>p{x}</style><script>var a;</script>gone", "an HTML page: gone"),
+        ("<?xml version='1.0'?><Error><Code>Busy</Code></Error>", "an HTML page: Busy"),
+        ("<html></html>", "an HTML page:"),
+        ("less < more", "less < more"),
+    ],
+)
+def test_a_page_s_words_are_quoted_without_its_tags(page: str, words: str) -> None:
+    assert read_failure(page).message == words
+
+
+def test_words_are_bounded() -> None:
+    for body in ({"message": "x" * 10_000}, "y" * 10_000, "<html>" + "z" * 100_000):
+        assert len(read_failure(body).message or "") <= 501
+    error = error_of(500, b"x" * 60_000)
+    assert len(str(error)) < 600
+    assert len(error.body) <= 2001
+
+
+@pytest.mark.parametrize(
+    "page", ["<script " * 2500, "<" * 20_000, "<style " * 3000 + "</script>", "<a " * 7000]
+)
+def test_only_the_beginning_of_a_hostile_page_is_looked_at(page: str) -> None:
+    # The event loop waits for it, and tags left open cost a time quadratic in what is looked at.
+    assert "the end" not in (read_failure(f"<html>{page}the end").message or "")
+
+
+@pytest.mark.parametrize(
+    ("body", "failed"),
+    [
+        ({"error": {"message": "m"}}, True),
+        ({"error": "m"}, True),
+        ({"error": {"message": "m"}, "choices": []}, True),
+        (OURS, True),
+        ({"type": "error"}, True),
+        ({"message": ["m"], "code": 5}, True),
+        ({"error": None, "choices": []}, False),
+        ({"error": {}, "choices": []}, False),
+        ({"error": "", "choices": []}, False),
+        ({"choices": [], "message": "m", "status": 1}, False),
+        ({"message": "m"}, False),
+        ({"usage": {}}, False),
+        ({}, False),
+    ],
+)
+def test_an_error_is_told_from_an_answer(body: dict[str, Any], failed: bool) -> None:
+    assert is_failure(body) is failed
+
+
+# --- the class --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "Body validation error!", BadRequestError),
+        (413, "", BadRequestError),
+        (422, "", BadRequestError),
+        (401, "This request requires a valid API key.", AuthenticationError),
+        (402, "", OutOfCreditsError),
+        (403, "You've run out of credits. Please top up your balance.", OutOfCreditsError),
+        (403, "Forbidden", PermissionDeniedError),
+        (403, "", PermissionDeniedError),
+        (404, "", NotFoundError),
+        (408, "", APIError),
+        (409, "", APIError),
+        (418, "", APIError),
+        (429, "Too Many Requests", RateLimitError),
+        (429, "", RateLimitError),
+        (429, "Rate limit reached: 20 requests per minute", RateLimitError),
+        (429, QUOTA, QuotaExceededError),
+        (429, "You exceeded your current quota", QuotaExceededError),
+        (429, "Tokens per day: limit 100000", QuotaExceededError),
+        (500, "Internal server error", ServerError),
+        (502, "Bad Gateway", ServerError),
+        (503, "Service unavailable", ServerError),
+        (504, "Generation timeout", ServerError),
+        (599, "", ServerError),
+        (302, "", APIError),
+        (600, "", APIError),
+    ],
+)
+def test_a_status_and_its_words_are_one_class(
+    status: int, message: str, kind: type[APIError]
+) -> None:
+    error = error_of(status, OURS | {"message": message, "statusCode": status})
+    assert type(error) is kind
+    assert error.status == status
+    assert message in str(error)
+    assert str(error).startswith(f"{status}: ")
+    assert error.request_id == "r-1"
+
+
+def test_a_quota_is_known_by_its_code_too() -> None:
+    error = error_of(429, {"error": {"message": "no", "code": "insufficient_quota"}})
+    assert type(error) is QuotaExceededError
+    assert error.code == "insufficient_quota"
+    assert is_quota(QUOTA)
+    assert not is_quota("Too Many Requests")
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "LAPLAS_API_KEY"), (402, "credits"), (404, "LAPLAS_BASE_URL")]
+)
+def test_an_error_says_what_to_do(status: int, hint: str) -> None:
+    assert hint in str(error_of(status))
+
+
+def test_a_redirect_is_told_and_not_followed() -> None:
+    error = error_of(307, location="https://elsewhere/v1")
+    assert "'https://elsewhere/v1'" in str(error)
+    assert "base_url" in str(error)
+
+
+def test_an_empty_answer_is_an_error_too() -> None:
+    error = error_of(500)
+    assert str(error) == "500: no explanation came with it"
+    assert error.body == ""
+
+
+def test_the_body_is_kept_as_it_came() -> None:
+    assert error_of(400, OURS).body == OURS
+    assert error_of(400, b"plain").body == "plain"
+    assert error_of(400, b"{\xff").body == "{\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("headers", "known"),
+    [
+        ({"x-request-id": "a", "x-inference-id": "b"}, "a"),
+        ({"x-inference-id": "b"}, "b"),
+        ({"x-request-id": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_request_id_is_that_of_the_headers(headers: dict[str, str], known: str | None) -> None:
+    assert request_id(headers) == known
+
+
+def test_a_header_s_request_id_counts_before_the_body_s() -> None:
+    assert error_of(400, OURS, x_request_id="h").request_id == "h"
+
+
+# --- Retry-After ------------------------------------------------------------------------------
+
+
+# --- the key ----------------------------------------------------------------------------------
+
+KEY = "sk-a/b+c="
+
+
+def spellings() -> list[Any]:
+    plain = f"Incorrect API key provided: {KEY}."
+    return [
+        pytest.param(plain.encode(), id="plain"),
+        pytest.param(json.dumps({"message": plain}).encode(), id="JSON"),
+        pytest.param(json.dumps({"error": {"message": plain, "code": KEY}}).encode(), id="code"),
+        pytest.param(json.dumps({KEY: KEY, "requestId": KEY}).encode(), id="names"),
+        pytest.param(json.dumps({"detail": [{"input": KEY}]}).encode(), id="detail"),
+        pytest.param(json.dumps({"message": plain}).replace("/", "\\/").encode(), id="escaped /"),
+        pytest.param(
+            ('{"message": "' + "".join(f"\\u{ord(c):04x}" for c in KEY) + '"}').encode(),
+            id="escaped all",
+        ),
+        pytest.param(f"<html>{plain}</html>".encode(), id="page"),
+    ]
+
+
+def shows_the_key(error: APIError) -> bool:
+    shown = [str(error), repr(error), repr(error.body), repr(vars(error)), str(vars(error))]
+    plain = pickle.loads(pickle.dumps(error))
+    shown += [str(plain), str(plain.body), str(plain.request_id)]
+    values = [error.body, error.code, error.request_id, error.message]
+    return any(KEY in words for words in shown) or any(KEY in text for text in texts(values))
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for pair in value.items() for text in texts(list(pair))]
+    return [text for item in value for text in texts(item)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("body", spellings())
+def test_the_key_is_taken_out_of_a_body_however_it_is_spelled(body: bytes) -> None:
+    assert not shows_the_key(api_error(401, {}, body, now=NOW, secret=KEY))
+
+
+@pytest.mark.parametrize("name", ["location", "x-request-id", "x-inference-id"])
+def test_the_key_is_taken_out_of_a_header(name: str) -> None:
+    assert not shows_the_key(
+        api_error(302, {name: f"https://x/?k={KEY}"}, b"", now=NOW, secret=KEY)
+    )
+
+
+# --- anything at all --------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(100, 999),
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["error", "message", "code", "status", "detail", "type"]), inner
+            )
+        ),
+        max_leaves=5,
+    ).map(lambda value: json.dumps(value).encode()),
+)
+def test_any_body_makes_an_error_that_can_be_shown(status: int, raw: bytes) -> None:
+    error = api_error(status, {}, raw, now=NOW, secret="key")
+    assert str(error).encode()
+    assert error.status == status
+    assert repr(pickle.loads(pickle.dumps(error))) == repr(error)
+
+
+@pytest.mark.parametrize("depth", [300, 480, 600, 900, 960, 1000, 20_000])
+@pytest.mark.parametrize(
+    "shape",
+    [b"%s", b'{"detail":%s}', b'{"error":%s}', b'{"message":%s}', b'{"a":"\\ud83d","x":%s}'],
+)
+def test_a_deep_body_makes_an_error_too(shape: bytes, depth: int) -> None:
+    assert error_of(500, shape % (b"[" * depth + b"]" * depth)).status == 500

@@ -1,0 +1,125 @@
+"""What headers tell of waiting: Retry-After and x-ratelimit-*."""
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laplas_async.wire.error_body import api_error
+from laplas_async.wire.rate_headers import pause_told, retry_after
+
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("5", 5.0),
+        (" 5 ", 5.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("", None),
+        ("soon", None),
+        ("inf", None),
+        ("-inf", None),
+        ("nan", None),
+        ("1e999", None),
+        ("9" * 400, None),
+        ("5s", None),
+        (formatdate(NOW + 90, usegmt=True), 90.0),
+        (formatdate(NOW - 90, usegmt=True), 0.0),
+        ("Tue, 14 Nov 2023 22:14:50", 90.0),
+        ("Tue, 14 Nov 2023 23:14:50 +0100", 90.0),
+        ("Tue, 99 Nov 2023 22:14:50 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    told = retry_after({"retry-after": value}, now=NOW)
+    if "9999" in value or "0001" in value:
+        assert told is None or told >= 0
+    else:
+        assert told == (None if seconds is None else pytest.approx(seconds))
+    assert api_error(429, {"retry-after": value}, b"", now=NOW).retry_after == told
+
+
+def test_milliseconds_count_first() -> None:
+    assert retry_after({"retry-after": "9", "retry-after-ms": "250"}, now=NOW) == 0.25
+    assert retry_after({"retry-after": "9", "retry-after-ms": "x"}, now=NOW) == 9.0
+    assert retry_after({}, now=NOW) is None
+
+
+@settings(deadline=None)
+@given(st.text(), st.floats(0, 1e10))
+def test_any_words_are_a_delay_or_none(value: str, now: float) -> None:
+    seconds = retry_after({"retry-after": value, "retry-after-ms": value}, now=now)
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        ("1", 1.0),
+        ("0.25", 0.25),
+        ("17ms", 0.017),
+        ("1s", 1.0),
+        ("2.5s", 2.5),
+        ("0m6s", 6.0),
+        ("1m0s", 60.0),
+        ("1h0m0s", 60.0),  # at most a minute: then it is worth asking
+        (str(NOW + 12), 12.0),
+        (str(int((NOW + 12) * 1000)), 12.0),
+        (str(NOW - 12), 0.0),
+        ("soon", None),
+        ("", None),
+        ("-", None),
+    ],
+)
+def test_where_none_is_left_the_reset_is_waited_for(reset: str, seconds: float | None) -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+    assert pause_told(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_where_some_are_left_nothing_is_waited_for() -> None:
+    assert pause_told({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9"}, now=NOW) is None
+    assert pause_told({"x-ratelimit-reset": "9"}, now=NOW) is None
+    assert pause_told({"x-ratelimit-remaining": "?", "x-ratelimit-reset": "9"}, now=NOW) is None
+    assert pause_told({}, now=NOW) is None
+
+
+def test_of_requests_the_first_is_back_after_its_share_of_the_reset() -> None:
+    headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1m0s",
+        "x-ratelimit-remaining-tokens": "149984",
+        "x-ratelimit-reset-tokens": "6m0s",
+    }
+    assert pause_told(headers, now=NOW) == pytest.approx(1.0)
+    headers["x-ratelimit-remaining-tokens"] = "0"
+    assert pause_told(headers, now=NOW) == pytest.approx(60.0)
+
+
+def test_a_429_says_it_as_retry_after_unless_that_is_there() -> None:
+    told = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "3"}
+    assert api_error(429, told, b"", now=NOW).retry_after == 3.0
+    assert api_error(429, told | {"retry-after": "5"}, b"", now=NOW).retry_after == 5.0
+    assert api_error(500, told, b"", now=NOW).retry_after is None
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(), st.text(), st.floats(0, 1e10))
+def test_any_words_of_a_limit_are_a_pause_or_none(
+    remaining: str, reset: str, limit: str, now: float
+) -> None:
+    names = ("remaining", "reset", "limit")
+    for kind in ("", "-requests"):
+        headers = {
+            f"x-ratelimit-{name}{kind}": value
+            for name, value in zip(names, (remaining or "0", reset, limit), strict=True)
+        }
+        seconds = pause_told(headers, now=now)
+        assert seconds is None or 0 <= seconds <= 60
