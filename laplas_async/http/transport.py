@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from aiohttp import ClientSession as ClientSession  # the client takes one of the caller's
 from multidict import CIMultiDict
 
 from laplas_async.errors import (
@@ -37,6 +36,7 @@ from laplas_async.wire.codec import without
 from laplas_async.wire.error_body import api_error, request_id
 from laplas_async.wire.rate_headers import pause_told
 
+ClientSession = aiohttp.ClientSession  # for annotations elsewhere
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _SHORTEST_SECRET = 8
