@@ -23,7 +23,7 @@ async def through_gate(calls: int) -> float:
     async def call() -> None:
         permit = await gate.acquire()
         await asyncio.sleep(0)
-        permit.answer()
+        permit.succeed()
 
     return await cpu_of([call() for _ in range(calls)])
 

@@ -195,7 +195,7 @@ async def run_gate(_url: str, size: int) -> Measured:
         permit = await gate.acquire()
         longest = max(longest, gate.waiting)
         await asyncio.sleep(0)
-        permit.answer()
+        permit.succeed()
 
     meter = Meter()
     meter.begin()

@@ -1,7 +1,7 @@
-"""``client.chat.completions.create(...)``: the calls that people of other clients already have.
+"""``client.chat.completions.create(...)``: the calls that programs for other clients already make.
 
-The names of OpenAI's, Together's and Groq's clients over our own ``complete`` and ``stream``; it
-adds nothing of its own.
+The names of OpenAI's, Together's and Groq's clients over ``complete`` and ``stream``; it adds no
+behaviour.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Completions:
         messages: str | Sequence[MessageLike],
         model: str | None = None,
         stream: Literal[False] | None = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
@@ -42,7 +42,7 @@ class Completions:
         messages: str | Sequence[MessageLike],
         model: str | None = None,
         stream: Literal[True],
-        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
@@ -54,17 +54,17 @@ class Completions:
         messages: str | Sequence[MessageLike],
         model: str | None = None,
         stream: bool | None = False,
-        timeout: float | None = None,  # noqa: ASYNC109 - the name people know
+        timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion | ChatStream:
-        """Ask for a completion; with ``stream=True``, for a stream that has begun.
+        """Request a completion; with ``stream=True``, a stream that has begun.
 
         Iterate the stream to its end, or use it as ``async with await create(...) as stream`` to
-        have it closed whatever happens. Usage comes with a stream only if ``stream_options`` asks
-        for it, as these callers expect. ``timeout``: seconds for one try in all. Errors are those
-        of ``LaplasClient.complete`` and ``stream``.
+        have it closed in any case. A stream reports usage only if ``stream_options`` requests it,
+        as in those clients. ``timeout``: total seconds of one attempt. Errors are those of
+        ``LaplasClient.complete`` and ``stream``.
         """
         keywords: dict[str, Any] = {
             "model": model,

@@ -1,12 +1,12 @@
-"""One try over the transport: the request out, and the answer's beginning in.
+"""One attempt over the transport: the request out, and a completion or the start of a stream in.
 
-It refuses to try twice (``calls`` does) and to know a client.
+It refuses to attempt anything twice (``retrying`` does) and to know a client.
 """
 
 import asyncio
 from collections.abc import Mapping
 
-from laplas_async.calls.retrying import Try
+from laplas_async.calls.retrying import AttemptContext
 from laplas_async.errors import APIError, LaplasError, RequestTimeoutError
 from laplas_async.http.transport import Response, Transport
 from laplas_async.streaming.reader import StreamedAnswer
@@ -14,25 +14,26 @@ from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion
 from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
 from laplas_async.wire.error_body import is_failure, read_failure
+from laplas_async.wire.large_json import LARGE
 
 
 async def send(
     transport: Transport,
-    this: Try,
+    attempt: AttemptContext,
     body: bytes,
     timeouts: Timeouts,
     headers: Mapping[str, str],
     *,
     stream: bool,
 ) -> Response:
-    """Send it; an answer that is no success is raised as its error."""
+    """Send it; a response that is no success is raised as its error."""
     response = await transport.post(
         body, stream=stream, connect_timeout=timeouts.connect, headers=headers
     )
-    this.status, this.request_id = response.status, response.request_id
+    attempt.status, attempt.request_id = response.status, response.request_id
     if 200 <= response.status < 300:
         if (pause := response.pause) is not None:
-            this.permit.pause(pause)
+            attempt.permit.pause(pause)
         return response
     try:
         raise await response.error()
@@ -40,38 +41,64 @@ async def send(
         response.close()
 
 
+async def complete(
+    transport: Transport,
+    attempt: AttemptContext,
+    body: bytes,
+    timeouts: Timeouts,
+    headers: Mapping[str, str],
+) -> ChatCompletion:
+    """Send it, and read the completion. Cancelling it closes the connection."""
+    total = timeouts.total_for(stream=False)
+    try:
+        async with asyncio.timeout(total):
+            response = await send(transport, attempt, body, timeouts, headers, stream=False)
+            try:
+                data = await response.read_all()
+            except BaseException:
+                response.close()
+                raise
+    except TimeoutError as error:
+        if isinstance(error, LaplasError):
+            raise
+        raise RequestTimeoutError(f"no completion within {total} s (total)") from None
+    if len(data) <= LARGE:
+        return read_completion(response, data)
+    return await asyncio.to_thread(read_completion, response, data)
+
+
 async def open_stream(
     transport: Transport,
-    this: Try,
+    attempt: AttemptContext,
     body: bytes,
     timeouts: Timeouts,
     *,
     headers: Mapping[str, str],
     choices: int,
 ) -> StreamedAnswer:
-    """Send it; return when its first content is there, or its end."""
+    """Send it; return when the first content has been received, or the end."""
     sent_at = asyncio.get_running_loop().time()
     bounds = {"first_token": timeouts.first_token, "total": timeouts.total_for(stream=True)}
-    phase, seconds = min(
-        ((phase, s) for phase, s in bounds.items() if s is not None),
+    phase, timeout = min(
+        ((phase, seconds) for phase, seconds in bounds.items() if seconds is not None),
         key=lambda bound: bound[1],
         default=("", None),
     )
     try:
-        async with asyncio.timeout(seconds):
-            response = await send(transport, this, body, timeouts, headers, stream=True)
+        async with asyncio.timeout(timeout):
+            response = await send(transport, attempt, body, timeouts, headers, stream=True)
     except TimeoutError as error:
         if isinstance(error, LaplasError):
             raise
-        words = f"no answer within {seconds} s ({phase})"
-        raise RequestTimeoutError(words, phase=phase) from None
-    answer = StreamedAnswer(response, timeouts, choices=choices, sent_at=sent_at)
-    await answer.open()
-    return answer
+        message = f"no response within {timeout} s ({phase})"
+        raise RequestTimeoutError(message, phase=phase) from None
+    reader = StreamedAnswer(response, timeouts, choices=choices, sent_at=sent_at)
+    await reader.open()
+    return reader
 
 
 def read_completion(response: Response, data: bytes) -> ChatCompletion:
-    """The body of a 2xx: an answer, or an error in its place."""
+    """Decode the body of a 2xx: a completion, or an error in its place."""
     try:
         body = loads(data)
         if isinstance(body, dict) and is_failure(body):
@@ -80,7 +107,7 @@ def read_completion(response: Response, data: bytes) -> ChatCompletion:
         completion = completion_from(body)
     except DecodeError as error:
         raise APIError(
-            f"{response.status}: the answer is no chat completion: {response.redact(str(error))}",
+            f"{response.status}: no chat completion in the body: {response.redact(str(error))}",
             status=response.status,
             request_id=response.request_id,
             body=response.redact(quote(data, 2000)),

@@ -1,7 +1,7 @@
-"""Which errors are tried again, how often, and after what delay; pure.
+"""Which errors are retried, how often, and after what delay; pure.
 
-The delays are the ``backoff`` package's sequences and jitter; only the deciding is ours. It
-refuses to wait: ``calls`` does.
+The delays are the ``backoff`` package's sequences and jitter; only the decision is made here. It
+refuses to wait: ``retrying`` does.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ from laplas_async.wire.error_body import is_quota
 
 # 408 Request Timeout, 409 Conflict, 429 Too Many Requests; every 5xx beside them.
 RETRIED_STATUSES = frozenset({408, 409, 429})
+# Added to a server's Retry-After, as a share of it, so that clients do not return all at once.
+_SPREAD = 0.1
 
 
 def is_quota_error(error: LaplasError) -> bool:
@@ -38,19 +40,19 @@ def is_quota_error(error: LaplasError) -> bool:
 
 @frozen
 class RetryPolicy:
-    """When a call is tried again. Nothing is, once content has come.
+    """When a call is attempted again. Never after content has been received (law 2).
 
-    ``max_attempts``: tries in all, the first included; 1 never retries. A rejection for a limit is
-    the gate's affair, not a try: up to ``max_rejections`` of one request are borne.
-    ``max_elapsed``: no retry begins later than this many seconds after the first try began. Delays
-    grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by full jitter
-    (between 0 and it). What the service asks for in ``Retry-After`` is waited at least; if that is
-    longer than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule
-    of which errors count: it is given the error and answers True to try again. ``jitter`` is given
-    a delay and answers the one to wait.
+    ``max_attempts``: attempts in all, the first included; 1 never retries. A rejection for a rate
+    limit is the gate's concern and no attempt: up to ``max_rejections`` of one request are
+    tolerated. ``max_elapsed``: no retry begins later than this many seconds after the first attempt
+    began. Delays grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by
+    full jitter (between 0 and it). A ``Retry-After`` is waited in full at least; if it is longer
+    than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
+    which errors are retried: it receives the error and returns True to retry. ``jitter`` receives a
+    delay and returns the one to wait.
 
-    By default are retried: connection errors, a first token that is late, 408, 409, 429 (not a
-    quota), 5xx, and a stream that breaks before its first content.
+    Retried by default: connection errors, a late first token, 408, 409, 429 (unless it is a quota),
+    5xx, and a stream that breaks before its first content. Raises ``ConfigError``.
     """
 
     max_attempts: int = 8
@@ -77,7 +79,7 @@ class RetryPolicy:
                 raise ConfigError(f"RetryPolicy.{name}={value!r}: must be a function")
 
     def retries(self, error: LaplasError) -> bool:
-        """Whether this kind of error is worth another try."""
+        """Whether this kind of error is worth another attempt."""
         if self.when is not None:
             return self.when(error)
         match error:
@@ -93,7 +95,7 @@ class RetryPolicy:
         return isinstance(error, StreamTruncatedError)
 
     def delays(self) -> Generator[float, Any, None]:
-        """The sequence of delays before jitter, endless: 0.5, 1, 2, ... 30, 30, ..."""
+        """The endless sequence of delays before jitter, in seconds: 0.5, 1, 2, ... 30, 30, ..."""
         sequence = backoff.expo(base=2, factor=self.first_delay, max_value=self.max_delay)
         next(sequence)  # backoff's generators yield once before the first delay
         with contextlib.suppress(OverflowError):  # a first delay of (nearly) 0 never grows
@@ -105,32 +107,31 @@ class RetryPolicy:
         self, error: LaplasError, *, rejections: int, elapsed: float
     ) -> float | None:
         """0 if the request may wait for its turn at the gate again; None: raise the error."""
-        asked = getattr(error, "retry_after", None) or 0.0
+        requested = getattr(error, "retry_after", None) or 0.0
         if (
             self.max_attempts == 1
             or rejections > self.max_rejections
             or not self.retries(error)
-            or asked > self.max_retry_after
-            or elapsed + asked > self.max_elapsed
+            or requested > self.max_retry_after
+            or elapsed + requested > self.max_elapsed
         ):
             return None
         return 0.0
 
     def delay(
-        self, error: LaplasError, pause: float, *, tries: int, elapsed: float
+        self, error: LaplasError, base: float, *, attempts: int, elapsed: float
     ) -> float | None:
-        """Seconds to wait before the next try; None: raise the error.
+        """Seconds to wait before the next attempt; None: raise the error.
 
-        ``pause`` is the next of ``delays()``, ``tries`` how many have been made, ``elapsed`` the
+        ``base`` is the next of ``delays()``, ``attempts`` how many have been made, ``elapsed`` the
         seconds since the first began.
         """
-        if tries >= self.max_attempts or not self.retries(error):
+        if attempts >= self.max_attempts or not self.retries(error):
             return None
-        delay = self.jitter(pause)
-        asked = getattr(error, "retry_after", None)
-        if asked is not None:
-            if asked > self.max_retry_after:
+        delay = self.jitter(base)
+        requested = getattr(error, "retry_after", None)
+        if requested is not None:
+            if requested > self.max_retry_after:
                 return None
-            # Later than asked, never sooner, and not all at the same moment.
-            delay = max(delay, asked + min(delay, 0.1 * asked))
+            delay = max(delay, requested + min(delay, _SPREAD * requested))
         return None if elapsed + delay > self.max_elapsed else delay

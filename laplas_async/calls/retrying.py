@@ -1,13 +1,14 @@
-"""One request through the gate and its retries, and the record of each try.
+"""One request through the gate and its retries, and the record of each attempt.
 
-The only owner of retries. It refuses to know what a try does: it is given a coroutine function.
+The only owner of retries (law 2). It refuses to know what an attempt does: it is given a coroutine
+function.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import define, frozen
 
@@ -22,17 +23,19 @@ from laplas_async.errors import (
     StreamTruncatedError,
     TransportError,
 )
-from laplas_async.observe.events import Event, Listener
+from laplas_async.observe.events import Event, EventPublisher
 from laplas_async.pacing.gate import Gate, Permit
+from laplas_async.pacing.reservation import RequestSize
 from laplas_async.types import Attempt
 
 T = TypeVar("T")
 log = logging.getLogger("laplas_async")
+_NO_LISTENER = EventPublisher()
 
 
 @define
-class Try:
-    """One try: its permit, and what became known of it on the way."""
+class AttemptContext:
+    """One attempt: its permit, and what became known of its response."""
 
     permit: Permit
     status: int | None = None
@@ -41,7 +44,7 @@ class Try:
 
 @frozen
 class Done(Generic[T]):
-    """The result of the last try, its permit (still held), and the record of all."""
+    """The result of the last attempt, its permit (still held), and the record of all attempts."""
 
     result: T
     permit: Permit
@@ -49,20 +52,21 @@ class Done(Generic[T]):
 
 
 async def run(
-    operation: Callable[[Try], Awaitable[T]],
+    operation: Callable[[AttemptContext], Awaitable[T]],
     gate: Gate,
     policy: RetryPolicy,
     *,
-    tokens: int = 0,
-    listener: Listener | None = None,
+    size: RequestSize | None = None,
+    events: EventPublisher = _NO_LISTENER,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Done[T]:
-    """Try until it succeeds, or the policy says that it will not.
+    """Attempt it until it succeeds, or until the policy says that it will not.
 
-    ``tokens`` are reserved at the gate for each try. Raises the last try's error, with the record
-    of all in ``attempts``. The permit of a try that failed or was cancelled is back when this
-    returns; that of the one that succeeded is the caller's to give back.
+    ``size`` determines the tokens reserved for each attempt. Raises the last attempt's error, with
+    the record of all in ``attempts``. The permit of an attempt that failed or was cancelled has
+    been returned by then; that of the successful one is the caller's to return.
     """
+    size = RequestSize() if size is None else size
     attempts: list[Attempt] = []
     delays = policy.delays()
     rejections = 0
@@ -71,57 +75,49 @@ async def run(
     ready = gate.clock()
     while True:
         try:
-            permit = await gate.acquire(turn, tokens=tokens)
-        except LaplasError as error:  # no turn came in time
+            permit = await gate.acquire(turn, size=size)
+        except LaplasError as error:  # the turn did not come in time
             error.attempts = tuple(attempts)
             raise
         turn = permit.turn
         first = permit.started if first is None else first
-        this = Try(permit)
+        attempt = AttemptContext(permit)
         started, waited = time.time(), permit.started - ready
         try:
-            result = await operation(this)
+            result = await operation(attempt)
+            attempts.append(_record(attempt, started, waited, None))
+            events.publish(Event("attempt", gate.pace, attempts[-1]))
+            gate.publish()
         except LaplasError as error:
             ready = gate.clock()
-            rejected = _give_back(permit, error)
-            attempts.append(_attempt(this, started, waited, error))
+            rejected = _return_permit(permit, error)
+            attempts.append(_record(attempt, started, waited, error))
             error.attempts = tuple(attempts)
-            _tell(listener, "rejected" if rejected else "attempt", gate, attempts[-1])
+            events.publish(Event("rejected" if rejected else "attempt", gate.pace, attempts[-1]))
+            gate.publish()
             elapsed = ready - first
             if rejected and gate.limiter.limits.adaptive:
-                # When to try again is the gate's to say; it is no failure of the request's.
+                # When to try again is for the gate to decide; the request did not fail.
                 rejections += 1
                 delay = policy.delay_after_rejection(error, rejections=rejections, elapsed=elapsed)
             else:
-                tries = len(attempts) - rejections
-                delay = policy.delay(error, next(delays), tries=tries, elapsed=elapsed)
+                made = len(attempts) - rejections
+                delay = policy.delay(error, next(delays), attempts=made, elapsed=elapsed)
             if delay is None:
                 raise
-            log.debug("try %d failed (%s); again in %.2f s", len(attempts), error, delay)
-            if listener is not None:
-                listener(Event("retry", gate.pace, delay=delay))
+            log.debug("attempt %d failed (%s); retry in %.2f s", len(attempts), error, delay)
+            events.publish(Event("retry", gate.pace, delay=delay))
         except BaseException:
             permit.release()
             raise
         else:
-            attempts.append(_attempt(this, started, waited, None))
-            _tell(listener, "attempt", gate, attempts[-1])
             return Done(result, permit, tuple(attempts))
         if delay > 0:
             await sleep(delay)
 
 
-def _tell(
-    listener: Listener | None, kind: Literal["attempt", "rejected"], gate: Gate, attempt: Attempt
-) -> None:
-    if listener is not None:
-        listener(Event(kind, gate.pace, attempt))
-        if gate.limit_changed():
-            listener(Event("limit", gate.pace))
-
-
-def _give_back(permit: Permit, error: LaplasError) -> bool:
-    """Tell the gate how it ended; whether it was rejected for a limit."""
+def _return_permit(permit: Permit, error: LaplasError) -> bool:
+    """Return it by the way the attempt ended; whether that was a rejection for a limit."""
     status = error.status if isinstance(error, APIError | StreamAPIError) else None
     if status == 429 and not is_quota_error(error):
         permit.reject(getattr(error, "retry_after", None))
@@ -133,24 +129,26 @@ def _give_back(permit: Permit, error: LaplasError) -> bool:
     return False
 
 
-def _attempt(this: Try, started: float, waited: float, error: LaplasError | None) -> Attempt:
+def _record(
+    attempt: AttemptContext, started: float, waited: float, error: LaplasError | None
+) -> Attempt:
     return Attempt(
         started=started,
         waited=waited,
-        status=this.status,
-        request_id=this.request_id,
+        status=attempt.status,
+        request_id=attempt.request_id,
         error=None if error is None else f"{type(error).__name__}: {error}",
-        may_be_billed=error is not None and _may_be_billed(this, error),
+        may_be_billed=error is not None and _may_be_billed(attempt, error),
     )
 
 
-def _may_be_billed(this: Try, error: LaplasError) -> bool:
-    """Whether the service may have produced an answer that was not received whole."""
-    if isinstance(error, ConnectionFailedError) and this.status is None:
+def _may_be_billed(attempt: AttemptContext, error: LaplasError) -> bool:
+    """Whether the service may have produced a completion that was not received whole."""
+    if isinstance(error, ConnectionFailedError) and attempt.status is None:
         return error.sent
     if isinstance(error, ConfigError) or (
         isinstance(error, RequestTimeoutError) and error.phase == "connect"
     ):
         return False
-    # A 4xx was refused; a 5xx, a timeout, a broken answer leave it open.
-    return this.status is None or not 300 <= this.status < 500
+    # A 4xx was refused. After a 5xx, a timeout or a broken response it is unknown.
+    return attempt.status is None or not 300 <= attempt.status < 500

@@ -1,5 +1,7 @@
-"""What happens to a request, told to whoever listens: one record, one hook."""
+"""What happened to a request, reported to the caller's listener: one record, one hook."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Literal
 
@@ -8,15 +10,17 @@ from attrs import frozen
 from laplas_async.pacing.gate import Pace
 from laplas_async.types import Attempt
 
+log = logging.getLogger("laplas_async")
+
 
 @frozen
 class Event:
-    """One thing that happened. ``pace`` is what the gate knew then.
+    """One thing that happened; ``pace`` is what the gate knew at that moment.
 
-    ``kind``: "attempt" (a try ended, well or not; its ``attempt.waited`` tells the wait),
-    "rejected" (the same for a limit: the gate has just learned from it), "retry" (the next try
-    waits ``delay`` seconds, and then for its turn), or "limit" (what the gate takes for the
-    service's limit has changed: see ``pace``).
+    ``kind``: "attempt" (an attempt ended; ``attempt.waited`` is how long it waited before),
+    "rejected" (the same for a rejection by a rate limit, from which the gate has just learned),
+    "retry" (the next attempt waits ``delay`` seconds, and then for its turn), or "limit" (the gate
+    believes in other limits than before: see ``pace``).
     """
 
     kind: Literal["attempt", "rejected", "retry", "limit"]
@@ -26,4 +30,40 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-"""Is called in the event loop, so it must be quick; what it raises ends the call."""
+"""Called in the event loop, so it must be quick.
+
+An exception that it raises goes to the event loop's exception handler and affects no call (law 4).
+"""
+
+
+class EventPublisher:
+    """Passes events to a listener that may be absent, may change, and may raise."""
+
+    __slots__ = ("__weakref__", "listener")
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self.listener = listener
+
+    def publish(self, event: Event) -> None:
+        """Call the listener, if there is one. Never raises for an error of the listener's."""
+        listener = self.listener
+        if listener is None:
+            return
+        try:
+            listener(event)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a user's hook
+            _report(error, event)
+
+    def limit_changed(self, pace: Pace) -> None:
+        """The gate believes in other limits than before."""
+        self.publish(Event("limit", pace))
+
+
+def _report(error: BaseException, event: Event) -> None:
+    context = {"message": f"on_event raised on {event.kind!r}", "exception": error}
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        log.exception("on_event raised on %r", event.kind, exc_info=error)
+    else:
+        loop.call_exception_handler(context)

@@ -1,36 +1,52 @@
-"""Who may go now: one queue for all tasks of a client, first come, first served.
+"""One queue for all tasks of a client, in arrival order: when the next request may be sent.
 
-It holds the waiting tasks and one timer; what decides is ``limit``. It refuses to retry and to
-know what a request is.
+It holds the waiting tasks and one timer; ``limiter`` decides. It refuses to retry, and to know what
+a request contains.
 """
 
 import asyncio
 import heapq
 import itertools
+import logging
 import math
 import time
+import weakref
 from collections.abc import Callable
+from typing import Protocol
 
 from attrs import frozen
 
 from laplas_async.errors import ConfigError, RequestTimeoutError
 from laplas_async.pacing.limiter import Limiter
 from laplas_async.pacing.limits import Limits, Ticket
+from laplas_async.pacing.reservation import RequestSize, TokenEstimate, total_tokens
+from laplas_async.types import Usage
 
 try:
     import resource
 except ImportError:  # Windows: no limit of this kind
-    _FILES = math.inf
+    _OPEN_FILES = math.inf
 else:
-    _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    _OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+log = logging.getLogger("laplas_async")
+
+# Requests in flight at most while nothing else is configured: more sockets than that cost more in
+# the event loop than they gain, on any service that was measured.
+_MOST_IN_FLIGHT = 1000
+# Of the process's open files, so that a fifth is left to everything else; never fewer than 16.
+_SHARE_OF_FILES, _LEAST_FILES = 0.8, 16
+# A rate that drifts by less than a twentieth is no news to subscribers.
+_SAME_RATE = 0.05
+_NO_SIZE = RequestSize()
 
 
 @frozen
 class Pace:
     """What a gate knows and holds at one moment.
 
-    ``rate``: learned requests a second, None where none is known; ``concurrency``: how many may be
-    in flight; ``rejected``: how many were, ever.
+    ``rate``: learned requests per second, None while none is known; ``concurrency``: how many may
+    be in flight; ``in_flight`` and ``waiting``: how many are; ``rejected``: rejections so far.
     """
 
     rate: float | None
@@ -40,51 +56,62 @@ class Pace:
     rejected: int
 
 
+class LimitSubscriber(Protocol):
+    """Is informed when the gate changes what it believes about the service's limits."""
+
+    def limit_changed(self, pace: Pace) -> None:
+        """Receive the new belief. Called in the event loop; must be quick and must not raise."""
+        ...
+
+
 class Permit:
-    """The right to have one request in flight; give it back once, by the way it ended."""
+    """The right to have one request in flight; returned once, by the way the request ended."""
 
-    __slots__ = ("_gate", "_held", "_ticket", "turn")
+    __slots__ = ("_gate", "_held", "_size", "_ticket", "turn")
 
-    def __init__(self, gate: "Gate", turn: int, ticket: Ticket) -> None:
+    def __init__(self, gate: "Gate", turn: int, ticket: Ticket, size: RequestSize) -> None:
         self._gate = gate
         self._held = True
+        self._size = size
         self._ticket = ticket
         self.turn = turn
 
     @property
     def started(self) -> float:
-        """When it was given, by the gate's clock."""
+        """When it was granted, by the gate's clock."""
         return self._ticket.started
 
     def release(self) -> None:
-        """It ended in a way that says nothing about limits. The second time does nothing."""
+        """Return it after an end that says nothing about limits. The second time does nothing."""
         if self._take():
             self._gate.limiter.end(self._ticket)
-            self._gate.let_go()
+            self._gate.admit()
 
-    def answer(self, tokens: int | None = None) -> None:
-        """It was answered, and ended; ``tokens`` were used, where the service told."""
+    def succeed(self, usage: Usage | None = None) -> None:
+        """Return it after a completion; ``usage`` corrects the reservation and the estimate."""
         if self._take():
-            if tokens is not None:
-                self._gate.limiter.settle(self._ticket, tokens)
-            self._gate.limiter.answer(self._ticket)
-            self._gate.let_go()
+            gate = self._gate
+            if usage is not None and (tokens := total_tokens(usage)) is not None:
+                gate.estimate.learn(self._size, usage)
+                gate.limiter.settle(self._ticket, tokens)
+            gate.limiter.answer(self._ticket)
+            gate.admit()
 
     def reject(self, retry_after: float | None = None) -> None:
-        """It was rejected for a limit, ``retry_after`` seconds being told or not."""
+        """Return it after a rejection for a limit; ``retry_after`` in seconds, if it was sent."""
         if self._take():
             self._gate.limiter.reject(self._ticket, self._gate.clock(), retry_after)
-            self._gate.let_go()
+            self._gate.admit()
 
-    def pause(self, seconds: float) -> None:
-        """The service told, in an answer, that it takes no more for so long."""
-        self._gate.limiter.pause(self._gate.clock(), seconds)
+    def pause(self, delay: float) -> None:
+        """Send nothing for ``delay`` seconds: a response reported that the limit is used up."""
+        self._gate.limiter.pause(self._gate.clock(), delay)
 
     def fail(self) -> None:
-        """The service failed, or could not be reached."""
+        """Return it after the service failed, or could not be reached."""
         if self._take():
             self._gate.limiter.fail(self._ticket, self._gate.clock())
-            self._gate.let_go()
+            self._gate.admit()
 
     def _take(self) -> bool:
         held, self._held = self._held, False
@@ -94,9 +121,9 @@ class Permit:
 class Gate:
     """Tasks wait here for their turn. Belongs to one event loop from its first use.
 
-    Give one to several clients of one service and key, and they share its limits. A waiter that is
-    cancelled is skipped; one that was just let through when it is cancelled gives its place back.
-    A request that is tried again keeps its turn, so it waits before those that came later.
+    Pass one gate to several clients of one service and key, and they share its limits. A waiting
+    task that is cancelled is skipped; one that was admitted at the moment of its cancellation
+    returns its place. A request that is tried again keeps its turn, so it goes before later ones.
     """
 
     def __init__(
@@ -108,20 +135,20 @@ class Gate:
         call_later: Callable[[float, Callable[[], None]], asyncio.Handle] | None = None,
     ) -> None:
         if limiter is None:
-            # A socket each, and some files for everybody else.
             limits = limits if limits is not None else Limits()
-            wanted = max(1000, limits.concurrency or 0)
-            ceiling = int(min(wanted, max(16, _FILES * 0.8)))
-            limiter = Limiter(limits, ceiling=ceiling)
+            limiter = Limiter(limits, ceiling=_ceiling(limits.concurrency))
         self.limiter = limiter
         self.clock = clock
+        self.estimate = TokenEstimate()
+        self.on_room: set[Callable[[], None]] = set()  # called when a waiting task was admitted
         self._waiting: list[tuple[int, int, asyncio.Future[Ticket]]] = []
         self._count = 0
-        self._told_limit = limiter.rate, limiter.concurrency
         self._turns = itertools.count()
         self._timer: asyncio.Handle | None = None
         self._call_later = call_later
-        self.on_room: set[Callable[[], None]] = set()  # called when a waiting one went
+        # Weakly: a client that is dropped without being closed must not live on in a shared gate.
+        self._subscribers: weakref.WeakSet[LimitSubscriber] = weakref.WeakSet()
+        self._published = limiter.rate, limiter.concurrency
 
     @property
     def waiting(self) -> int:
@@ -140,43 +167,53 @@ class Gate:
             rejected=limiter.rejected,
         )
 
-    def limit_changed(self) -> bool:
-        """Whether the learned limit is another than when this was asked last.
+    def subscribe(self, subscriber: LimitSubscriber) -> None:
+        """Inform ``subscriber`` of each change of the learned limits, for as long as it lives."""
+        self._subscribers.add(subscriber)
 
-        A rate that creeps counts when it has moved by a twentieth.
+    def publish(self) -> None:
+        """Inform every subscriber if the learned limits differ from those published last.
+
+        Called after the event that caused the change was reported, so that causes come first.
         """
-        (rate, number), limiter = self._told_limit, self.limiter
-        same = number == limiter.concurrency and (
-            limiter.rate == rate or 0.95 * rate < limiter.rate < 1.05 * rate
-        )
-        if not same:
-            self._told_limit = limiter.rate, limiter.concurrency
-        return not same
+        if not self._subscribers:
+            return
+        (rate, concurrency), limiter = self._published, self.limiter
+        if concurrency == limiter.concurrency and (
+            limiter.rate == rate or abs(limiter.rate - rate) < _SAME_RATE * rate < math.inf
+        ):
+            return
+        self._published = limiter.rate, limiter.concurrency
+        pace = self.pace
+        for subscriber in list(self._subscribers):
+            subscriber.limit_changed(pace)
 
-    async def acquire(self, turn: int | None = None, *, tokens: int = 0) -> Permit:
+    async def acquire(self, turn: int | None = None, *, size: RequestSize = _NO_SIZE) -> Permit:
         """Wait for the turn; ``turn`` is that of an earlier permit of the same request.
 
-        ``tokens`` are reserved of the told tokens per minute. Raises ``ConfigError`` for more than
-        that, ``RequestTimeoutError`` (phase turn) after ``max_wait``. Cancelling leaves nothing.
+        ``size`` determines the tokens that are reserved. Raises ``ConfigError`` for a request that
+        ``tokens_per_minute`` can never admit, ``RequestTimeoutError`` (phase ``turn``) after
+        ``max_wait``. Cancelling it leaves nothing behind.
         """
         limits = self.limiter.limits
         budget = limits.tokens_per_minute
+        tokens = 0 if budget is None else self.estimate.tokens(size)
         if budget is not None and tokens > budget:
             raise ConfigError(
-                f"about {tokens} tokens are asked for, and tokens_per_minute={budget} never lets "
-                "so many through; lower max_tokens or shorten the messages"
+                f"the request needs about {tokens} tokens, more than tokens_per_minute={budget} "
+                "can ever admit; lower max_tokens or shorten the messages"
             )
         if turn is None:
             turn = next(self._turns)
         if not self._count:
             now = self.clock()
             if self.limiter.delay(now, tokens) <= 0:
-                return Permit(self, turn, self.limiter.start(now, tokens))
+                return Permit(self, turn, self.limiter.start(now, tokens), size)
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (turn, tokens, future))
         self._count += 1
         if self._waiting[0][2] is future:
-            self.let_go()
+            self.admit()
         try:
             if limits.max_wait is None:
                 ticket = await future
@@ -192,18 +229,10 @@ class Gate:
         except asyncio.CancelledError:
             self._leave(future)
             raise
-        return Permit(self, turn, ticket)
+        return Permit(self, turn, ticket, size)
 
-    def _leave(self, future: asyncio.Future[Ticket]) -> None:
-        if future.done() and not future.cancelled():
-            self.limiter.end(future.result())  # let through at the very moment of giving up
-        else:
-            future.cancel()
-            self._count -= 1
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Let through whoever may go, and set the timer for the next. Permits call this."""
+    def admit(self) -> None:
+        """Admit the tasks that may go now, and set the timer for the next. Permits call this."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -219,10 +248,36 @@ class Gate:
                 heapq.heappop(waiting)
                 self._count -= 1
                 future.set_result(limiter.start(now, tokens))
-                for tell in self.on_room:
-                    tell()
+                for wake in self.on_room:
+                    wake()
                 continue
             if not math.isinf(delay):
                 later = self._call_later or asyncio.get_running_loop().call_later
-                self._timer = later(delay, self.let_go)
+                self._timer = later(delay, self._on_timer)
             return
+
+    def _on_timer(self) -> None:
+        self.admit()
+        self.publish()
+
+    def _leave(self, future: asyncio.Future[Ticket]) -> None:
+        if future.done() and not future.cancelled():
+            self.limiter.end(future.result())  # admitted at the very moment of giving up
+        else:
+            future.cancel()
+            self._count -= 1
+        self.admit()
+
+
+def _ceiling(configured: int | None) -> int:
+    """The most that may be in flight: what is configured, within what the process can open."""
+    room = max(_LEAST_FILES, _OPEN_FILES * _SHARE_OF_FILES)
+    if configured is not None and configured > room:
+        log.warning(
+            "Limits.concurrency=%d is lowered to %d: this process may open %d files "
+            "(raise that with ulimit -n)",
+            configured,
+            int(room),
+            int(_OPEN_FILES),
+        )
+    return int(min(_MOST_IN_FLIGHT if configured is None else configured, room))

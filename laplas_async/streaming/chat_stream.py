@@ -217,8 +217,7 @@ class ChatStream:
         if permit is not None:
             self._closed = True
             self._forget_drop()
-            completion = None if self._answer is None else self._answer.accumulator.usage
-            permit.answer(None if completion is None else completion.total_tokens)
+            permit.succeed(None if self._answer is None else self._answer.accumulator.usage)
             self._on_end(self)
 
 

@@ -1,4 +1,4 @@
-"""Every way to give up, at every point of a call: nothing is left behind (law 4)."""
+"""Every way to cancel, at every point of a call: nothing is left behind (law 4)."""
 
 import asyncio
 import gc
@@ -25,17 +25,17 @@ PATIENT = Timeouts(connect=None, first_token=None, idle=None, total=None)
 
 
 async def settle(client: LaplasClient, simulator: Simulator) -> None:
-    """Nothing is left: no place held, nobody waiting, no task, no connection with work on it."""
+    """Nothing is left: no permit held, no waiting task, no other task, no busy connection."""
     assert await simulator.wait_idle(timeout=0.1)
     assert client.gate.limiter.in_flight == 0
     assert client.gate.waiting == 0
     others = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    ours = {
+    remaining = {
         task
         for task in others
         if "laplas_async/simulator" not in repr(task) and "aiohttp/web" not in repr(task)
     }
-    assert not ours
+    assert not remaining
 
 
 async def read_stream(client: LaplasClient) -> None:
@@ -49,7 +49,7 @@ async def read_plain(client: LaplasClient) -> None:
 
 
 CALLS = {"stream": read_stream, "plain": read_plain}
-# Where the call hangs when it is given up, and how many requests the simulator sees by then.
+# Where the call hangs when it is cancelled, and how many requests the simulator has received.
 POINTS = {
     "headers": (Fault.slow_headers(3600), 1),
     "first byte": (Fault.stall(), 1),
@@ -124,7 +124,7 @@ async def test_cancelled_at_the_gate(key: str, simulator: Simulator, call: str) 
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        await third  # the place went to the one behind
+        await third  # the place went to the next in the queue
         await settle(client, simulator)
 
 
@@ -143,7 +143,7 @@ async def leave_early(client: LaplasClient) -> None:
 async def fail_inside(client: LaplasClient) -> None:
     async with client.stream("Hello", timeouts=PATIENT) as stream:
         async for _ in stream:
-            raise KeyError("the caller's own")
+            raise KeyError("the caller's error")
 
 
 async def close_from_another_task(client: LaplasClient) -> None:
@@ -184,7 +184,7 @@ async def break_without_a_block(client: LaplasClient) -> None:
         (break_without_a_block, None),
     ],
 )
-async def test_given_up_in_the_middle_of_a_stream(
+async def test_leaving_in_the_middle_of_a_stream(
     client: LaplasClient,
     simulator: Simulator,
     way: Callable[[LaplasClient], Awaitable[None]],
@@ -238,7 +238,7 @@ async def test_a_cancelled_read_inside_a_block_loses_nothing(
             assert await stream.completion() == plain
 
 
-async def test_a_stream_that_is_dropped_gives_back_what_it_held(
+async def test_a_dropped_stream_returns_its_permit_and_connection(
     client: LaplasClient, simulator: Simulator
 ) -> None:
     simulator.script(Fault.stall(after=1))
@@ -251,7 +251,7 @@ async def test_a_stream_that_is_dropped_gives_back_what_it_held(
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts /proc's entries")
@@ -347,7 +347,7 @@ def test_used_from_another_event_loop(key: str) -> None:
             runner.run(other.aclose())
 
 
-async def test_a_gate_that_is_shared_counts_for_both(key: str, simulator: Simulator) -> None:
+async def test_a_shared_gate_limits_both_clients(key: str, simulator: Simulator) -> None:
     gate = Gate(Limits(concurrency=1))
     async with (
         LaplasClient(key, simulator.base_url, gate=gate) as one,

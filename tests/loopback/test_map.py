@@ -193,3 +193,20 @@ async def test_one_try_means_one_try_also_at_a_limit(key: str, simulator: Simula
         outcomes = [outcome async for outcome in client.map(questions(1))]
     assert [len(outcome.attempts) for outcome in outcomes] == [1]
     assert simulator.counts.requests == 1
+
+
+async def test_the_default_buffer_never_lowers_a_configured_concurrency(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laplas_async.client._BUFFER", 10)  # few sockets show it as well
+    limits = Limits(concurrency=25, adaptive=False)
+    async with (
+        Simulator(api_key=key, pace=Pace(plain=3600)) as simulator,
+        LaplasClient(key, simulator.base_url, limits=limits) as client,
+        client.map(questions(60)) as outcomes,
+    ):
+        reading = asyncio.ensure_future(anext(outcomes))
+        assert await simulator.wait_for(lambda counts: counts.in_flight == 25)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading

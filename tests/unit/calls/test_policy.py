@@ -1,4 +1,4 @@
-"""Which errors are tried again, how often, and after what delay; no clock, no waiting."""
+"""Which errors are retried, how often, and after what delay; no clock, no waiting."""
 
 import itertools
 import random
@@ -33,8 +33,8 @@ from laplas_async.errors import (
 BUSY = ServerError("503: busy", status=503)
 
 
-def whole(delay: float) -> float:
-    """A jitter that is none."""
+def no_jitter(delay: float) -> float:
+    """No jitter."""
     return delay
 
 
@@ -45,21 +45,21 @@ def delays(policy: RetryPolicy, count: int) -> list[float]:
 def delay_of(
     policy: RetryPolicy,
     error: LaplasError = BUSY,
-    pause: float = 1.0,
+    base: float = 1.0,
     *,
-    tries: int = 1,
+    attempts: int = 1,
     elapsed: float = 0.0,
 ) -> float | None:
-    return policy.delay(error, pause, tries=tries, elapsed=elapsed)
+    return policy.delay(error, base, attempts=attempts, elapsed=elapsed)
 
 
 # --- the sequence, over the backoff package ---------------------------------------------------
 
 
 def test_the_package_yields_once_before_the_first_delay() -> None:
-    """Of ``backoff`` 2.2 and of ``python-backoff`` 3: what ``delays`` stands on."""
+    """Of ``backoff`` 2.2 and of ``python-backoff`` 3: ``delays`` relies on it."""
     sequence = backoff.expo(base=2, factor=0.5, max_value=3)
-    assert next(sequence) in (None, 0)  # the one says None, the other 0; neither means it
+    assert next(sequence) in (None, 0)  # 2.2 yields None, 3 yields 0; neither is a delay
     assert [next(sequence) for _ in range(5)] == [0.5, 1, 2, 3, 3]
     assert all(0 <= backoff.full_jitter(2.0) <= 2 for _ in range(100))
 
@@ -77,7 +77,7 @@ def test_delays_never_end_nor_overflow(first: float, longest: float) -> None:
     )
 
 
-def test_two_calls_have_their_own_sequence() -> None:
+def test_each_call_has_its_own_sequence() -> None:
     policy = RetryPolicy()
     delays(policy, 5)
     assert delays(policy, 1) == [0.5]
@@ -85,10 +85,10 @@ def test_two_calls_have_their_own_sequence() -> None:
 
 @settings(deadline=None)
 @given(st.floats(0, 1000))
-def test_full_jitter_lies_between_nothing_and_the_delay(pause: float) -> None:
-    delay = delay_of(RetryPolicy(max_elapsed=float("inf")), pause=pause)
+def test_full_jitter_lies_between_0_and_the_delay(base: float) -> None:
+    delay = delay_of(RetryPolicy(max_elapsed=float("inf")), base=base)
     assert delay is not None
-    assert 0 <= delay <= pause
+    assert 0 <= delay <= base
 
 
 def test_full_jitter_fills_its_range() -> None:
@@ -136,8 +136,8 @@ def test_full_jitter_fills_its_range() -> None:
     ],
     ids=repr,
 )
-def test_what_can_be_healed_is_tried_again(error: LaplasError, retried: bool) -> None:
-    policy = RetryPolicy(jitter=whole)
+def test_recoverable_errors_are_retried(error: LaplasError, retried: bool) -> None:
+    policy = RetryPolicy(jitter=no_jitter)
     assert policy.retries(error) is retried
     assert delay_of(policy, error) == (1.0 if retried else None)
 
@@ -151,14 +151,16 @@ def test_when_replaces_the_rule() -> None:
 # --- how often, and for how long --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("most", "tries", "again"), [(1, 1, False), (3, 2, True), (3, 3, False)])
-def test_no_more_tries_than_told(most: int, tries: int, again: bool) -> None:
-    assert (delay_of(RetryPolicy(max_attempts=most), tries=tries) is not None) is again
+@pytest.mark.parametrize(
+    ("maximum", "attempts", "again"), [(1, 1, False), (3, 2, True), (3, 3, False)]
+)
+def test_max_attempts_bounds_the_attempts(maximum: int, attempts: int, again: bool) -> None:
+    assert (delay_of(RetryPolicy(max_attempts=maximum), attempts=attempts) is not None) is again
 
 
 @pytest.mark.parametrize(("elapsed", "again"), [(0, True), (9, True), (9.01, False), (11, False)])
-def test_no_try_begins_later_than_told(elapsed: float, again: bool) -> None:
-    policy = RetryPolicy(max_elapsed=10, jitter=whole)
+def test_no_attempt_begins_after_max_elapsed(elapsed: float, again: bool) -> None:
+    policy = RetryPolicy(max_elapsed=10, jitter=no_jitter)
     assert (delay_of(policy, elapsed=elapsed) is not None) is again
 
 
@@ -166,26 +168,26 @@ def test_no_try_begins_later_than_told(elapsed: float, again: bool) -> None:
 
 
 @pytest.mark.parametrize("error", [RateLimitError, ServerError, StreamAPIError])
-def test_what_the_service_asks_for_is_waited_at_least(error: Any) -> None:
+def test_retry_after_is_waited_in_full(error: Any) -> None:
     delay = delay_of(RetryPolicy(), error("x", status=503, retry_after=7))
     assert delay is not None
     assert 7 <= delay <= 8
 
 
 @pytest.mark.parametrize(("asked", "again"), [(20, True), (20.1, False), (3600, False)])
-def test_beyond_the_cap_the_error_is_raised(asked: float, again: bool) -> None:
+def test_a_retry_after_beyond_the_cap_raises_the_error(asked: float, again: bool) -> None:
     policy = RetryPolicy(max_retry_after=20)
     assert (delay_of(policy, RateLimitError(status=429, retry_after=asked)) is not None) is again
 
 
 @pytest.mark.parametrize("asked", [0.0, 0.01])
 def test_a_short_retry_after_does_not_shorten_the_backoff(asked: float) -> None:
-    """It is a floor: a date that is past (a clock is off) must not make eight tries at once."""
+    """It is a floor: a date that is past (a clock is off) must not cause eight attempts at once."""
     error = RateLimitError(status=429, retry_after=asked)
-    assert delay_of(RetryPolicy(jitter=whole), error, pause=16.0) == pytest.approx(16.0, abs=0.1)
+    assert delay_of(RetryPolicy(jitter=no_jitter), error, base=16.0) == pytest.approx(16.0, abs=0.1)
 
 
-def test_a_wait_past_the_end_is_not_begun() -> None:
+def test_a_wait_past_max_elapsed_is_not_begun() -> None:
     error = RateLimitError(status=429, retry_after=60)
     assert delay_of(RetryPolicy(max_elapsed=30), error) is None
 
@@ -197,22 +199,22 @@ def test_a_wait_past_the_end_is_not_begun() -> None:
     st.integers(1, 10),
     st.floats(0, 1e4),
     st.floats(0, 1e4),
-    st.sampled_from([backoff.full_jitter, whole, backoff.random_jitter]),
+    st.sampled_from([backoff.full_jitter, no_jitter, backoff.random_jitter]),
 )
-def test_a_delay_is_never_negative_nor_below_what_was_asked_nor_past_the_end(  # noqa: PLR0917
-    pause: float, asked: float | None, tries: int, elapsed: float, end: float, jitter: Any
+def test_a_delay_is_never_negative_nor_below_retry_after_nor_past_max_elapsed(  # noqa: PLR0917
+    base: float, asked: float | None, attempts: int, elapsed: float, end: float, jitter: Any
 ) -> None:
     policy = RetryPolicy(max_elapsed=end, jitter=jitter)
     error = RateLimitError(status=429, retry_after=asked)
-    delay = delay_of(policy, error, pause, tries=tries, elapsed=elapsed)
+    delay = delay_of(policy, error, base, attempts=attempts, elapsed=elapsed)
     if delay is not None:
         assert delay >= (asked or 0.0)
         assert elapsed + delay <= end
-        assert tries < policy.max_attempts
+        assert attempts < policy.max_attempts
         assert (asked or 0.0) <= policy.max_retry_after
 
 
-# --- its own settings -------------------------------------------------------------------------
+# --- validation of the settings ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "3"])
@@ -229,7 +231,7 @@ def test_seconds_are_at_least_0(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["when", "jitter"])
-def test_what_is_called_can_be_called(name: str) -> None:
+def test_hooks_must_be_callable(name: str) -> None:
     arguments: dict[str, Any] = {name: 5}
     with pytest.raises(ConfigError, match=rf"RetryPolicy\.{name}="):
         RetryPolicy(**arguments)

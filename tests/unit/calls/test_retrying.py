@@ -1,4 +1,4 @@
-"""One request through a real gate: tries, their record, and that every permit comes back."""
+"""One request through a real gate: attempts, their record, and every permit returned."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from laplas_async.calls.policy import RetryPolicy
-from laplas_async.calls.retrying import Done, Try, run
+from laplas_async.calls.retrying import AttemptContext, Done, run
 from laplas_async.errors import (
     APIError,
     BadRequestError,
@@ -27,7 +27,7 @@ from laplas_async.pacing.limiter import Limiter
 from laplas_async.pacing.limits import Limits
 
 Result = LaplasError | str | BaseException
-Step = tuple[int | None, Result]  # the status that became known, and how the try ended
+Step = tuple[int | None, Result]  # the status that was received, and how the attempt ended
 
 
 class Clock:
@@ -50,18 +50,18 @@ class Clock:
 
 
 class Script:
-    """An operation that ends each try as told, after one second."""
+    """An operation that ends each attempt as scripted, after one second."""
 
     def __init__(self, clock: Clock, *steps: Step) -> None:
         self.clock = clock
         self.steps = list(steps)
         self.turns: list[int] = []
 
-    async def __call__(self, this: Try) -> str:
+    async def __call__(self, attempt: AttemptContext) -> str:
         status, result = self.steps.pop(0)
-        self.turns.append(this.permit.turn)
-        this.status = status
-        this.request_id = f"r-{len(self.turns)}"
+        self.turns.append(attempt.permit.turn)
+        attempt.status = status
+        attempt.request_id = f"r-{len(self.turns)}"
         self.clock.now += 1.0
         if isinstance(result, BaseException):
             raise result
@@ -88,16 +88,19 @@ def policy_of(attempts: int = 4, when: Callable[[LaplasError], bool] | None = No
 
 
 async def ended(
-    script: Callable[[Try], Awaitable[str]], gate: Gate, clock: Clock, policy: RetryPolicy
+    script: Callable[[AttemptContext], Awaitable[str]],
+    gate: Gate,
+    clock: Clock,
+    policy: RetryPolicy,
 ) -> Done[str]:
-    """Run, and see that nothing is held but by the one who was given it."""
+    """Run it; check that no permit is held except the one that was returned."""
     try:
         done = await run(script, gate, policy, sleep=clock.sleep)
     except BaseException:
         assert_nothing_is_held(gate)
         raise
     assert gate.limiter.in_flight == 1
-    done.permit.answer()
+    done.permit.succeed()
     assert_nothing_is_held(gate)
     return done
 
@@ -125,7 +128,7 @@ async def test_the_first_success_is_the_result(gate: Gate, clock: Clock) -> None
     assert clock.slept == []
 
 
-async def test_what_can_be_healed_is_tried_again_and_recorded(gate: Gate, clock: Clock) -> None:
+async def test_recoverable_errors_are_retried_and_recorded(gate: Gate, clock: Clock) -> None:
     cut = (None, ConnectionFailedError("cut", sent=False))
     done = await ended(Script(clock, BUSY, cut, (201, "x")), gate, clock, policy_of())
     assert [(a.status, a.request_id, a.error) for a in done.attempts] == [
@@ -137,7 +140,7 @@ async def test_what_can_be_healed_is_tried_again_and_recorded(gate: Gate, clock:
     assert clock.slept == [0.5, 1.0]
 
 
-async def test_the_last_error_carries_every_try(gate: Gate, clock: Clock) -> None:
+async def test_the_last_error_carries_every_attempt(gate: Gate, clock: Clock) -> None:
     last = ServerError("last", status=500)
     script = Script(clock, BUSY, BUSY, (500, last), (200, "never"))
     with pytest.raises(ServerError) as caught:
@@ -149,14 +152,14 @@ async def test_the_last_error_carries_every_try(gate: Gate, clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 8])
-async def test_no_more_tries_than_told(gate: Gate, clock: Clock, attempts: int) -> None:
+async def test_max_attempts_bounds_the_attempts(gate: Gate, clock: Clock, attempts: int) -> None:
     script = Script(clock, *[BUSY] * 10)
     with pytest.raises(ServerError):
         await ended(script, gate, clock, policy_of(attempts))
     assert len(script.turns) == attempts
 
 
-async def test_no_try_begins_after_the_time_for_all(gate: Gate, clock: Clock) -> None:
+async def test_no_attempt_begins_after_max_elapsed(gate: Gate, clock: Clock) -> None:
     script = Script(clock, *[BUSY] * 10)
     with pytest.raises(ServerError) as caught:
         await ended(script, gate, clock, RetryPolicy(max_elapsed=6, jitter=lambda delay: delay))
@@ -164,7 +167,7 @@ async def test_no_try_begins_after_the_time_for_all(gate: Gate, clock: Clock) ->
     assert clock.now <= 1006.0
 
 
-async def test_what_cannot_be_healed_is_raised_at_once(gate: Gate, clock: Clock) -> None:
+async def test_permanent_errors_are_raised_at_once(gate: Gate, clock: Clock) -> None:
     for error in (BadRequestError(status=400), ConfigError("no"), QuotaExceededError(status=429)):
         script = Script(clock, (error.__dict__.get("status"), error), (200, "never"))
         with pytest.raises(type(error)):
@@ -173,20 +176,20 @@ async def test_what_cannot_be_healed_is_raised_at_once(gate: Gate, clock: Clock)
     assert clock.slept == []
 
 
-async def test_what_the_service_asks_for_is_waited_at_the_gate(gate: Gate, clock: Clock) -> None:
+async def test_retry_after_is_waited_at_the_gate(gate: Gate, clock: Clock) -> None:
     limited = (429, RateLimitError("429", status=429, retry_after=20))
     done = await ended(Script(clock, limited, (200, "x")), gate, clock, policy_of())
     assert done.result == "x"
     assert clock.now >= 1020
 
 
-async def test_a_try_keeps_its_turn(gate: Gate, clock: Clock) -> None:
+async def test_a_retry_keeps_its_turn(gate: Gate, clock: Clock) -> None:
     script = Script(clock, BUSY, BUSY, (200, "x"))
     await ended(script, gate, clock, policy_of())
     assert len(set(script.turns)) == 1
 
 
-async def test_a_rule_of_the_caller_s_that_fails_leaves_nothing(gate: Gate, clock: Clock) -> None:
+async def test_a_when_hook_that_raises_leaves_nothing(gate: Gate, clock: Clock) -> None:
     def fail(error: LaplasError) -> bool:
         raise KeyError("mine")
 
@@ -194,7 +197,7 @@ async def test_a_rule_of_the_caller_s_that_fails_leaves_nothing(gate: Gate, cloc
         await ended(Script(clock, BUSY), gate, clock, policy_of(when=fail))
 
 
-async def test_another_error_passes_untouched(gate: Gate, clock: Clock) -> None:
+async def test_foreign_errors_pass_unchanged(gate: Gate, clock: Clock) -> None:
     for error in (RuntimeError("bug"), KeyboardInterrupt(), asyncio.CancelledError()):
         script = Script(clock, (None, error), (200, "never"))
         with pytest.raises(type(error)) as caught:
@@ -219,7 +222,7 @@ async def test_another_error_passes_untouched(gate: Gate, clock: Clock) -> None:
     ],
     ids=repr,
 )
-async def test_only_a_limit_that_was_met_slows_the_client(
+async def test_only_a_rate_limit_slows_the_client(
     clock: Clock, gate: Gate, error: LaplasError, rejections: int
 ) -> None:
     with pytest.raises(type(error)):
@@ -252,7 +255,7 @@ async def test_only_a_limit_that_was_met_slows_the_client(
     ],
     ids=repr,
 )
-async def test_a_try_says_whether_it_may_be_billed(
+async def test_an_attempt_records_whether_it_may_be_billed(
     gate: Gate,
     clock: Clock,
     status: int | None,
@@ -303,9 +306,9 @@ async def test_cancelling_just_as_the_gate_opens_leaves_nothing(clock: Clock) ->
     script = Script(clock, (200, "never"))
     task = asyncio.create_task(run(script, gate, policy_of(), sleep=clock.sleep))
     await settle()
-    clock.now += 1.0  # nothing but the place is missing
+    clock.now += 1.0  # only the place is missing
     other.release()
-    assert gate.limiter.in_flight == 1  # let through, but it has not run yet
+    assert gate.limiter.in_flight == 1  # admitted, but it has not run yet
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -328,7 +331,7 @@ async def test_cancelling_in_backoff_leaves_nothing(gate: Gate, clock: Clock) ->
     assert len(script.steps) == 1
 
 
-async def test_cancelling_at_the_gate_of_a_second_try_leaves_nothing(clock: Clock) -> None:
+async def test_cancelling_at_the_gate_of_a_second_attempt_leaves_nothing(clock: Clock) -> None:
     gate = gate_of(clock, 1)
     taken = []
 
@@ -360,8 +363,8 @@ async def test_many_calls_cancelled_at_any_moment_leave_nothing(clock: Clock) ->
     async def sleep(delay: float) -> None:
         await asyncio.sleep(0)
 
-    async def operation(this: Try) -> str:
-        for _ in range(this.permit.turn % 4):
+    async def operation(attempt: AttemptContext) -> str:
+        for _ in range(attempt.permit.turn % 4):
             await asyncio.sleep(0)
         raise ServerError(status=503)
 

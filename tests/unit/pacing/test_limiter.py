@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laplas_async import ConfigError, Limits
-from laplas_async.pacing.gate import Gate
 from laplas_async.pacing.limiter import Limiter
 from laplas_async.pacing.limits import Ticket
 
@@ -313,11 +312,3 @@ def test_a_request_that_was_overtaken_on_its_way_does_not_close_the_window(
     for ticket in rejected:
         limiter.reject(ticket, 0.04)
     assert limiter.concurrency == 16
-
-
-def test_a_told_number_may_be_above_the_usual_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("laplas_async.pacing.gate._FILES", 10_000)
-    assert Gate(Limits(concurrency=2000)).pace.concurrency == 2000
-    assert Gate().pace.concurrency == 1000
-    monkeypatch.setattr("laplas_async.pacing.gate._FILES", 1000)
-    assert Gate(Limits(concurrency=2000)).pace.concurrency == 800  # a socket each
