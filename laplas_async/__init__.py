@@ -1,6 +1,27 @@
 """An asyncio client for the Apilaplas chat-completions API; see README.md.
 
-The public names, and nothing else.
+This module holds the public names and nothing else. What is needed for calls and streams is
+imported at once, every other name when it is first used.
+
+Code and tests cite these laws by number:
+
+1. **A truncated stream is never a complete response**, and neither is a failure that a server
+   presents as an end.
+2. **No request is repeated once text has been received.** An attempt that may have produced a
+   response is marked ``may_be_billed``.
+3. **One gate.** A 429 slows down every task of the client; waiting tasks proceed in order of
+   arrival. No single response, such as a Retry-After of a day, silently stops the client.
+4. **Cancel anywhere.** Afterwards no task, socket or permit remains. A user's hook, listener or
+   tool that raises leaks nothing. No work is done in ``__del__``.
+5. **Memory is bounded** by what is in flight.
+6. **The event loop is never blocked** by files, DNS, certificates, or more than a few
+   milliseconds of CPU work.
+7. **The key never leaks**: not into a repr, log, span, report, error or traceback, nor to another
+   host on a redirect. Message content appears in no log or span unless requested.
+8. **Server vocabularies stay open**: an unknown finish reason, field, event or content part is
+   preserved, never fatal.
+9. **Pay only for what you use**: ``import laplas_async`` loads none of batch, bots, tools,
+   structured, openai, report, observe.otel.
 """
 
 from importlib import import_module as _import_module
@@ -134,11 +155,21 @@ __all__ = [
     "to_dict",
 ]
 
-_BATCH = {"BatchProgress": "report", "BatchReport": "report", "run_batch": "run"}
+# Law 9: public names whose modules are imported on first use.
+_LAZY = {
+    "BatchProgress": "batch.report",
+    "BatchReport": "batch.report",
+    "run_batch": "batch.run",
+}
 
 
 def __getattr__(name: str) -> object:
-    # Who runs no batch does not wait for its modules.
-    if name not in _BATCH:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f"{__name__}.batch.{_BATCH[name]}"), name)
+    value: object = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
-"""Every error that leaves the library, as plain data that survives pickling.
+"""Every error that this library raises: plain data that survives pickling.
 
-Nothing else leaves it, but asyncio's own cancellation. No error holds the API key: whoever builds
-one from a server's words takes the key out first (``transport``).
+Nothing else leaves the library except asyncio's cancellation. No error contains the API key:
+``http.transport`` redacts it from everything a server sends before an error is made of it. This
+module refuses to decide which error a response is (``wire.error_body`` does).
 """
 
 from typing import Any
@@ -10,10 +11,10 @@ from laplas_async.types import Attempt, ChatCompletion
 
 
 class LaplasError(Exception):
-    """The root of all errors of this library.
+    """The base class of all errors of this library.
 
-    ``attempts`` are the tries that were made, the last one being the one that failed for good;
-    empty where nothing was sent.
+    ``attempts`` records every attempt made, the last of which raised this error; empty if nothing
+    was sent. ``request_id`` is the service's id of the request, None if it sent none.
     """
 
     attempts: tuple[Attempt, ...] = ()
@@ -21,22 +22,23 @@ class LaplasError(Exception):
 
     @property
     def message(self) -> str:
-        """The error in words."""
+        """The message, "" if there is none."""
         return str(self.args[0]) if self.args else ""
 
-    # Keyword arguments live in __dict__ and the message alone in args: that is all that
-    # BaseException.__reduce__ needs to carry an error through pickle.
+    # The message is the only positional argument and everything else is in __dict__, so
+    # BaseException.__reduce__ pickles and copies every subclass without further code.
 
 
 class ConfigError(LaplasError, ValueError):
-    """Something is wrong on this side, found before anything was sent."""
+    """A setting or an argument is wrong; raised before anything is sent. Never retried."""
 
 
 class APIError(LaplasError):
-    """The service answered with an error.
+    """The service responded with an error.
 
-    ``status`` is the HTTP status (or the one inside an error event), ``code`` the service's own
-    word for it, ``retry_after`` seconds, ``body`` the answer as it came (JSON or text, shortened).
+    ``status`` is the HTTP status (or the one inside a 2xx body), ``code`` the service's name for
+    the error, ``retry_after`` the seconds it asks to wait, ``body`` the response body (JSON values,
+    or text, shortened). None for what the response does not contain.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class APIError(LaplasError):
 
 
 class BadRequestError(APIError):
-    """400, 422: the request is wrong. Never retried."""
+    """400, 413, 422: the request is invalid. Never retried."""
 
 
 class AuthenticationError(APIError):
@@ -68,23 +70,23 @@ class AuthenticationError(APIError):
 
 
 class PermissionDeniedError(APIError):
-    """403: the key may not do this. Never retried."""
+    """403: the key lacks permission for this. Never retried."""
 
 
 class OutOfCreditsError(PermissionDeniedError):
-    """403 with the words of an empty account: pay, then go on. Never retried."""
+    """402, or 403 with a message about credits: top up the account. Never retried."""
 
 
 class NotFoundError(APIError):
-    """404: a wrong base URL or model. Never retried."""
+    """404: the base URL or the model is wrong. Never retried."""
 
 
 class RateLimitError(APIError):
-    """429: too many requests, or too many at once. Slows the whole client; retried."""
+    """429: too many requests, or too many at once. Slows down the whole client; retried."""
 
 
 class QuotaExceededError(RateLimitError):
-    """429 for a quota (an hourly free tier, say): waiting seconds does not help. Not retried."""
+    """429 for a quota, such as an hourly free tier: waiting seconds does not help. Not retried."""
 
 
 class ServerError(APIError):
@@ -92,7 +94,7 @@ class ServerError(APIError):
 
 
 class TransportError(LaplasError):
-    """No whole answer came: the connection failed or time ran out."""
+    """No complete response was received: the connection failed or a timeout expired."""
 
     def __init__(
         self,
@@ -107,10 +109,10 @@ class TransportError(LaplasError):
 
 
 class ConnectionFailedError(TransportError):
-    """The connection could not be made, or broke before the answer was whole.
+    """The connection could not be opened, or broke before the response was complete.
 
-    ``sent``: False if the request certainly never reached the service. ``permanent``: trying
-    again cannot help (a certificate that is not trusted).
+    ``sent``: False if the request certainly never reached the service. ``permanent``: retrying
+    cannot help (an untrusted certificate, a proxy that refuses).
     """
 
     def __init__(
@@ -122,7 +124,12 @@ class ConnectionFailedError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """Time ran out: ``phase`` is connect, first_token or total."""
+    """A timeout expired before the response was complete; for streams, before the first content.
+
+    ``phase``: "connect" (opening the connection), "first_token" (a stream's first content),
+    "total" (the whole attempt), or "turn" (waiting at the gate, ``Limits.max_wait``; nothing was
+    sent).
+    """
 
     def __init__(self, message: str = "", *, phase: str = "total", **data: Any) -> None:
         super().__init__(message, **data)
@@ -130,7 +137,7 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class StreamError(LaplasError):
-    """A stream did not come to its end. ``partial`` is what had come."""
+    """A stream failed before its end. ``partial`` is the completion received so far."""
 
     def __init__(
         self,
@@ -147,11 +154,11 @@ class StreamError(LaplasError):
 
 
 class StreamTruncatedError(StreamError):
-    """The stream ended with neither ``finish_reason`` nor ``[DONE]``, or was cut before them."""
+    """The stream ended, or was cut, with neither ``finish_reason`` nor ``[DONE]``."""
 
 
 class StreamTimeoutError(StreamError, TimeoutError):
-    """Nothing of content came for too long: ``phase`` is idle or total."""
+    """A timeout expired in a stream: ``phase`` is "idle" (no content for too long) or "total"."""
 
     def __init__(self, message: str = "", *, phase: str = "idle", **data: Any) -> None:
         super().__init__(message, **data)
@@ -179,13 +186,13 @@ class StreamAPIError(StreamError):
 
 
 class StreamProtocolError(StreamError):
-    """What came is no stream of chunks: not JSON, not the shape, too large, an HTML page."""
+    """The response is not a stream of chunks: not JSON, other objects, too large, an HTML page."""
 
 
 class JournalError(LaplasError):
-    """A file of a batch cannot be used, or used any longer; what was saved stays.
+    """A batch file cannot be read or written; results that were saved are kept.
 
-    ``path`` is the file, ``line`` the line at which it is broken, where there is one.
+    ``path`` is the file, ``line`` the number of the invalid line (from 1), None if there is none.
     """
 
     def __init__(self, message: str = "", *, path: str = "", line: int | None = None) -> None:

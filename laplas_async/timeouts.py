@@ -1,4 +1,7 @@
-"""How long a call waits for each of its phases."""
+"""``Timeouts``: how long each phase of a call may take.
+
+Pure values. It refuses to measure time (``calls`` and ``streaming.watchdog`` do).
+"""
 
 from attrs import frozen
 
@@ -11,9 +14,9 @@ class Timeouts:
 
     ``connect``: name look-up, TCP and TLS. ``first_token`` (streams): from sending until the first
     content. ``idle`` (streams): since the last content, while the reader waits; heartbeats and
-    empty deltas do not count; it is told up to an eighth later, never earlier. ``total``: one try
+    empty deltas do not count; raised up to an eighth later, never earlier. ``total``: one attempt
     from sending to its end; "auto" is 600 for a plain call and no bound for a stream. To bound a
-    call with all its tries and waits, use ``asyncio.timeout``.
+    call with all its attempts and delays, use ``asyncio.timeout``. Raises ``ConfigError``.
     """
 
     connect: float | None = 10.0
@@ -32,7 +35,9 @@ class Timeouts:
                 )
 
     def total_for(self, *, stream: bool) -> float | None:
-        """``total`` in seconds for one kind of call, None for no bound."""
+        """Return ``total`` in seconds for one kind of call, None for no bound."""
         if isinstance(self.total, str):
+            # 600: what openai-python uses, and more than any plain completion takes. A stream may
+            # run for hours; its idle timeout detects one that is stuck.
             return None if stream else 600.0
         return self.total

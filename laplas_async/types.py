@@ -1,9 +1,9 @@
-"""The values of the API: messages, tools, completions, chunks, usage.
+"""The API's values: messages, tools, completions, chunks, usage.
 
-Plain attrs classes named as the API names them. They hold and shorten (``completion.text``); they
-neither validate requests (``wire.request``) nor read or write JSON (``wire.codec``).
+Plain attrs classes named as the API names them, with a few shortcuts (``completion.text``). They
+refuse to validate requests (``wire.request`` does) and to read or write JSON (``wire.codec`` does).
 
-Fields the service adds later are kept in ``extra`` of the object they came in.
+A field that the service adds later is kept in the ``extra`` of the object that contained it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ DEFAULT_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 Role = Literal["system", "user", "assistant", "tool", "developer"]
 
 
-# --- what is sent: messages and tools ---------------------------------------------------------
+# --- requests: messages and tools -------------------------------------------------------------
 
 
 @frozen
 class TextPart:
-    """A piece of text in a message's content."""
+    """A text part of a message's content."""
 
     text: str
     type: str = "text"
@@ -29,7 +29,7 @@ class TextPart:
 
 @frozen
 class ImageURL:
-    """Where an image is: an ``https:`` or ``data:`` URL; ``detail`` is low, high or auto."""
+    """The location of an image: an ``https:`` or ``data:`` URL. ``detail``: low, high or auto."""
 
     url: str
     detail: str | None = None
@@ -37,7 +37,7 @@ class ImageURL:
 
 @frozen
 class ImagePart:
-    """An image in a message's content."""
+    """An image part of a message's content."""
 
     image_url: ImageURL
     type: str = "image_url"
@@ -45,7 +45,7 @@ class ImagePart:
 
 @define
 class FunctionCall:
-    """The function a model wants called. ``arguments`` is JSON text, as the model wrote it."""
+    """The function that the model calls. ``arguments`` is JSON text as the model wrote it."""
 
     name: str = ""
     arguments: str = ""
@@ -54,7 +54,7 @@ class FunctionCall:
 
 @define
 class ToolCall:
-    """One call of a tool, asked for by the model; answered by a message of role ``tool``."""
+    """A tool call requested by the model; the response to it is a message of role ``tool``."""
 
     id: str = ""
     function: FunctionCall = field(factory=FunctionCall)
@@ -67,9 +67,9 @@ class Message:
     """One message of a conversation, sent or received.
 
     ``role`` is system, user, assistant, tool or developer. ``content`` is text, a list of parts,
-    or None (an assistant that only calls tools). ``name`` tells speakers of one role apart.
-    A ``tool`` message names the call it answers in ``tool_call_id``. A received message can be
-    appended to the history as it is.
+    or None (an assistant that only calls tools). ``name`` distinguishes participants of one role.
+    The ``tool_call_id`` of a ``tool`` message is the id of the call it responds to. A received
+    message can be appended to the history as it is.
     """
 
     role: str = "assistant"
@@ -82,7 +82,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The content's text: parts joined, "" where there is none."""
+        """The text of the content: that of its text parts, joined; "" if there is none."""
         if isinstance(self.content, str):
             return self.content
         return "".join(
@@ -94,7 +94,7 @@ class Message:
 
 @frozen
 class FunctionDefinition:
-    """What a function is: name ``[a-zA-Z0-9_-]{1,64}``, what for, and a JSON schema."""
+    """A function: name (``[a-zA-Z0-9_-]{1,64}``), purpose, and a JSON schema of its parameters."""
 
     name: str
     description: str | None = None
@@ -104,7 +104,7 @@ class FunctionDefinition:
 
 @frozen
 class Tool:
-    """A tool that the model may call. At most 128 a request."""
+    """A tool that the model may call. At most 128 per request."""
 
     function: FunctionDefinition
     type: str = "function"
@@ -112,7 +112,7 @@ class Tool:
 
 @frozen
 class JSONSchema:
-    """The schema that an answer must fit, for ``ResponseFormat("json_schema", ...)``."""
+    """The schema of the response, for ``ResponseFormat("json_schema", ...)``."""
 
     name: str
     schema: Mapping[str, Any] | None = None
@@ -122,7 +122,7 @@ class JSONSchema:
 
 @frozen
 class ResponseFormat:
-    """How the answer is written: ``text``, ``json_object`` or ``json_schema``."""
+    """The format of the response: ``text``, ``json_object`` or ``json_schema``."""
 
     type: str
     json_schema: JSONSchema | None = None
@@ -133,20 +133,20 @@ ToolLike = Tool | Mapping[str, Any]
 
 
 class RequestParameters(TypedDict, total=False):
-    """The request fields beside ``model`` and ``messages``, as keywords. None: not sent.
+    """The request fields other than ``model`` and ``messages``, as keywords. None: not sent.
 
-    Types and ranges are those of the service's page; ``wire.request`` checks them before
-    anything is sent. What is not here passes through ``extra_body``.
+    Types and ranges are those of the service's page for the model; ``wire.request`` validates them
+    before anything is sent. For other fields, use ``extra_body``.
     """
 
     max_tokens: int | None
     """At least 1; the service's default is 512."""
     stop: str | Sequence[str] | None
-    """Up to 4 strings; the answer ends before the first that would appear."""
+    """Up to 4 strings; the response ends before the first one that would appear."""
     stream_options: Mapping[str, Any] | None
-    """``{"include_usage": bool}``; only for streams, where ``stream()`` asks for usage."""
+    """``{"include_usage": bool}``, for streams; ``stream()`` requests usage by default."""
     n: int | None
-    """How many answers: at least 1."""
+    """Number of choices, at least 1."""
     seed: int | None
     """At least 1."""
     top_p: float | None
@@ -159,9 +159,9 @@ class RequestParameters(TypedDict, total=False):
     top_logprobs: int | None
     """0 to 20, with ``logprobs=True``."""
     echo: bool | None
-    """Repeat the prompt in the answer."""
+    """Repeat the prompt in the response."""
     min_p: float | None
-    """0.001 to 0.999."""
+    """0 to 1. The service's page gives only the maximum."""
     presence_penalty: float | None
     """-2 to 2."""
     frequency_penalty: float | None
@@ -176,12 +176,12 @@ class RequestParameters(TypedDict, total=False):
     response_format: ResponseFormat | Mapping[str, Any] | None
 
 
-# --- what comes back --------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------
 
 
 @define
 class TopLogprob:
-    """One of the likeliest tokens at a place. ``bytes`` are the token's UTF-8 bytes."""
+    """One of the most likely tokens at a position. ``bytes``: the token's UTF-8 bytes."""
 
     token: str = ""
     logprob: float = 0.0
@@ -191,7 +191,7 @@ class TopLogprob:
 
 @define
 class TokenLogprob:
-    """A token of the answer with its natural-log probability and its rivals."""
+    """A token of the response, its natural-log probability, and the most likely alternatives."""
 
     token: str = ""
     logprob: float = 0.0
@@ -202,7 +202,7 @@ class TokenLogprob:
 
 @define
 class Logprobs:
-    """Log probabilities of a choice. Other shapes than OpenAI's are kept whole in ``extra``."""
+    """Log probabilities of a choice. Shapes other than OpenAI's are kept in ``extra``."""
 
     content: list[TokenLogprob] | None = None
     refusal: list[TokenLogprob] | None = None
@@ -211,7 +211,7 @@ class Logprobs:
 
 @define
 class Usage:
-    """Tokens counted by the service: its numbers, 0 where it told none."""
+    """Tokens used, as counted by the service; 0 where it reported none."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -223,7 +223,7 @@ class Usage:
 
 @frozen
 class Cost:
-    """What the service says the call cost (``meta.usage`` or ``x-aimlapi-*``); never estimated."""
+    """The cost of a call as the service reports it (``meta.usage`` or ``x-aimlapi-*`` headers)."""
 
     credits_used: float | None = None
     usd_spent: float | None = None
@@ -231,12 +231,12 @@ class Cost:
 
 @frozen
 class Attempt:
-    """One try of a request, as plain data.
+    """One attempt at a request, as plain data.
 
     ``started`` is seconds since the epoch; ``waited`` the seconds spent before it at the gate and
-    in backoff; ``error`` the error's kind and words, None for the try that succeeded.
-    ``may_be_billed``: the request had gone out and an answer may have been produced, though none
-    was received whole.
+    in backoff; ``error`` the error's class and message, None if the attempt succeeded.
+    ``may_be_billed``: the request was sent and the service may have produced a response, though
+    none was received completely.
     """
 
     started: float
@@ -249,7 +249,7 @@ class Attempt:
 
 @define
 class Choice:
-    """One answer. ``finish_reason``: stop, length, tool_calls, ... or whatever the server says."""
+    """One choice. ``finish_reason``: stop, length, tool_calls, ... or whatever the server sends."""
 
     index: int = 0
     message: Message = field(factory=Message)
@@ -260,10 +260,10 @@ class Choice:
 
 @define
 class ChatCompletion:
-    """A whole answer (``chat.completion``), streamed or not.
+    """A complete response (``chat.completion``), streamed or not.
 
-    ``created`` is seconds since the epoch. ``request_id``, ``cost`` and ``attempts`` say how it
-    came here, and do not count when two completions are compared.
+    ``created`` is seconds since the epoch. ``request_id``, ``cost`` and ``attempts`` describe how
+    it was obtained, and are ignored when two completions are compared.
     """
 
     id: str = ""
@@ -279,12 +279,12 @@ class ChatCompletion:
 
     @property
     def message(self) -> Message:
-        """The first choice's message; an empty one where there is no choice."""
+        """The first choice's message; an empty one if there is no choice."""
         return self.choices[0].message if self.choices else Message()
 
     @property
     def text(self) -> str:
-        """The first choice's text, "" where it has none."""
+        """The first choice's text, "" if it has none."""
         return self.message.text
 
     @property
@@ -294,13 +294,13 @@ class ChatCompletion:
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The first choice's tool calls, [] where it has none."""
+        """The first choice's tool calls, [] if it has none."""
         return self.message.tool_calls or []
 
 
 @define
 class FunctionCallDelta:
-    """A piece of a function call: the name (whole or in pieces), some of the arguments' JSON."""
+    """A fragment of a function call: of its name, and of the JSON text of its arguments."""
 
     name: str | None = None
     arguments: str | None = None
@@ -309,7 +309,7 @@ class FunctionCallDelta:
 
 @define
 class ToolCallDelta:
-    """A piece of a tool call; ``index`` tells which, where the server says so."""
+    """A fragment of a tool call. ``index`` identifies the call, if the server sends it."""
 
     index: int | None = None
     id: str | None = None
@@ -318,10 +318,10 @@ class ToolCallDelta:
     extra: dict[str, Any] = field(factory=dict)
 
 
-# The three of which a stream makes one for each token do without a place for weak references.
+# A stream creates one of each of the next three per token, so they save the weak reference slot.
 @define(weakref_slot=False)
 class Delta:
-    """What a chunk adds to a choice's message."""
+    """The part of a choice's message that a chunk adds."""
 
     role: str | None = None
     content: str | None = None
@@ -332,7 +332,7 @@ class Delta:
 
 @define(weakref_slot=False)
 class ChunkChoice:
-    """What a chunk adds to one choice."""
+    """The part of one choice that a chunk adds."""
 
     index: int = 0
     delta: Delta = field(factory=Delta)
@@ -343,7 +343,7 @@ class ChunkChoice:
 
 @define(weakref_slot=False)
 class ChatCompletionChunk:
-    """One event of a streamed answer (``chat.completion.chunk``)."""
+    """One event of a streamed response (``chat.completion.chunk``)."""
 
     id: str = ""
     choices: list[ChunkChoice] = field(factory=list)
@@ -355,8 +355,8 @@ class ChatCompletionChunk:
 
     @property
     def text(self) -> str:
-        """What this chunk adds to the text of choice 0; "" where it adds none."""
+        """The text that this chunk adds to choice 0; "" if it adds none."""
         choices = self.choices
-        if len(choices) == 1:  # as nearly always
+        if len(choices) == 1:  # nearly always: saves a generator per token
             return (choices[0].delta.content or "") if choices[0].index == 0 else ""
         return "".join(choice.delta.content or "" for choice in choices if choice.index == 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from laplas_async.wire.codec import mended
+from laplas_async.wire.codec import repaired
 
 
 def read(line: bytes) -> Any:
@@ -37,7 +37,7 @@ def write(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
         plain = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
-        return json.dumps(mended(plain)).encode() + b"\n"
+        return json.dumps(repaired(plain)).encode() + b"\n"
 
 
 def digest(*parts: bytes) -> bytes:

@@ -27,13 +27,13 @@ async def send(
     stream: bool,
 ) -> Response:
     """Send it; a response that is no success is raised as its error."""
-    response = await transport.post(
+    response = await transport.send(
         body, stream=stream, connect_timeout=timeouts.connect, headers=headers
     )
     attempt.status, attempt.request_id = response.status, response.request_id
     if 200 <= response.status < 300:
-        if (pause := response.pause) is not None:
-            attempt.permit.pause(pause)
+        if (delay := response.reset_delay) is not None:
+            attempt.permit.pause(delay)
         return response
     try:
         raise await response.error()

@@ -1,6 +1,7 @@
-"""Where requests go, and how to get there: URL, key, headers, proxy, certificates, sockets.
+"""What a connection is made from: URL, headers, proxy, certificate authorities, sockets.
 
-Each is checked here before anything is opened. It refuses to send (``transport`` does).
+Everything is checked here before a connection is opened. This module refuses to open one
+(``http.transport`` does).
 """
 
 import re
@@ -17,10 +18,13 @@ import yarl
 
 from laplas_async.errors import ConfigError
 
-_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2: a header's name
-_NOT_IN_VALUE = r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]"  # RFC 9110, 5.5
-# A peer that is gone without a word (a NAT that forgot the connection) is noticed after about
-# 90 s; the figures are those that peers settled on.
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+_NOT_IN_HEADER_VALUE = r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]"  # RFC 9110, section 5.5
+# A NAT or firewall that drops a connection sends nothing, so a silent stream would wait for its
+# idle timeout. With these values the kernel reports a dead peer after about 90 s (60 s of silence
+# and 3 probes 10 s apart): shorter than the default idle timeout of 120 s, and long enough not to
+# wake idle connections often. TCP_USER_TIMEOUT (milliseconds) bounds unacknowledged data the same
+# way. Fixed by tests/unit/http/test_endpoint.py.
 _KEEPALIVE = {
     "TCP_KEEPIDLE": 60,
     "TCP_KEEPINTVL": 10,
@@ -30,7 +34,7 @@ _KEEPALIVE = {
 
 
 class Secret(str):
-    """A text that does not show itself in a repr, so in no log or traceback's locals either."""
+    """A string whose repr is masked, so that logs and tracebacks with locals do not show it."""
 
     __slots__ = ()
 
@@ -39,33 +43,37 @@ class Secret(str):
 
 
 def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
-    """Headers of the caller's, checked: no line breaks, text only. Raises ``ConfigError``."""
+    """Return the caller's headers, validated: string names and values without line breaks.
+
+    Raises ``ConfigError``.
+    """
     if not isinstance(headers, Mapping | None):
-        raise ConfigError("headers: must be a mapping from names to text")
+        raise ConfigError("headers: must be a mapping from names to strings")
     checked: dict[str, str] = {}
     for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
-            raise ConfigError(f"headers: {name!r} is not a header's name")
-        # What an Authorization or a cookie holds is not shown, here or later.
-        checked[name] = Secret(check_header(f"headers[{name!r}]", value))
+        if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
+            raise ConfigError(f"headers: {name!r} is not a valid header name")
+        # Cookies and Authorization headers are secrets too, so no value is ever shown.
+        checked[name] = Secret(check_header_value(f"headers[{name!r}]", value))
     return checked
 
 
-def check_header(name: str, value: object) -> str:
-    """The value of a header, checked; it is never shown. Raises ``ConfigError``."""
+def check_header_value(name: str, value: object) -> str:
+    """Return a header's value, validated. Raises ``ConfigError``, which names but not shows it."""
     if not isinstance(value, str):
-        raise ConfigError(f"{name}: must be text, not {type(value).__name__}")
-    if re.search(_NOT_IN_VALUE, value):
-        raise ConfigError(f"{name}: holds a line break or another character that no header may")
+        raise ConfigError(f"{name}: must be a string, not {type(value).__name__}")
+    if re.search(_NOT_IN_HEADER_VALUE, value):
+        raise ConfigError(f"{name}: contains a line break or a character not allowed in headers")
     return value
 
 
 def check_url(base_url: object) -> yarl.URL:
-    """The URL that calls go to, for a base URL. Raises ``ConfigError``.
+    """Return the URL of the chat completions endpoint under a base URL.
 
-    Warns where the key would travel in the clear: ``http://`` to anything but loopback.
+    Raises ``ConfigError``. Warns if the key would be sent unencrypted: ``http://`` to a host that
+    is not loopback.
     """
-    # A URL with a password in it is not shown.
+    # A URL with a password in it must not appear in the error.
     shown = "base_url" if "@" in str(base_url) else f"base_url={base_url!r}"
     if not isinstance(base_url, str | yarl.URL):
         raise ConfigError(f"{shown}: must be a URL, like https://api.apilaplas.com/v1")
@@ -80,14 +88,13 @@ def check_url(base_url: object) -> yarl.URL:
         raise ConfigError("base_url: must have no user, password, query or fragment")
     if url.path.endswith("/chat/completions"):
         raise ConfigError(f"{shown}: leave out /chat/completions, it is added")
-    if url.scheme == "http" and not _is_loopback(host):
-        warnings.warn(
-            f"{shown}: over http:// the API key can be read on the way; use https://", stacklevel=4
-        )
+    if url.scheme == "http" and not is_loopback(host):
+        warnings.warn(f"{shown}: http:// sends the API key unencrypted; use https://", stacklevel=4)
     return url / "chat/completions"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -95,8 +102,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def environment_proxy(url: yarl.URL) -> str | None:
-    """The proxy that the environment names for a URL, None for none. May read files: blocks."""
-    if _is_loopback(url.host or "") or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+    """Return the proxy that the environment configures for a URL, or None.
+
+    Blocks: some systems keep their proxy settings in files or a registry.
+    """
+    if is_loopback(url.host or "") or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -106,7 +116,10 @@ def environment_proxy(url: yarl.URL) -> str | None:
 
 
 def load_ca(path: str | Path) -> ssl.SSLContext:
-    """Trust for the authorities in a file, and no others. Blocks. Raises ``ConfigError``."""
+    """Return a context that trusts the authorities in a file and no others.
+
+    Blocks: it reads and parses the file. Raises ``ConfigError``.
+    """
     try:
         return ssl.create_default_context(cafile=str(path))
     except (OSError, ssl.SSLError) as error:
@@ -114,13 +127,13 @@ def load_ca(path: str | Path) -> ssl.SSLContext:
 
 
 def make_socket(address: tuple[int, int, int, str, object]) -> socket.socket:
-    """A socket that notices a peer which is gone without a word."""
+    """Return a socket with TCP keep-alive, so that a dead peer is detected. aiohttp calls this."""
     family, kind, protocol = address[:3]
     made = socket.socket(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # not every system has every one
+            if hasattr(socket, name):  # each platform supports a different subset
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     except OSError:
         pass  # a connection without keep-alive is better than none

@@ -1,11 +1,12 @@
-"""The aiohttp client, and nothing else of the library knows it.
+"""The only user of aiohttp's client: sends one POST, hands out the response's bytes.
 
-Sends one POST and hands out the answer's bytes; maps every error of aiohttp to ours. It refuses to
-retry, to pace and to understand a body (``calls``, ``pacing``, ``wire``).
+Every aiohttp error is mapped to one of ours here. This module refuses to retry, to pace and to
+interpret bodies (``calls``, ``pacing`` and ``wire`` do).
 """
 
 import asyncio
 import functools
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -25,51 +26,54 @@ from laplas_async.errors import (
 )
 from laplas_async.http.endpoint import (
     Secret,
-    check_header,
+    check_header_value,
     check_headers,
     check_url,
     environment_proxy,
     load_ca,
     make_socket,
 )
-from laplas_async.wire.codec import without
+from laplas_async.wire.codec import prepare, redact
 from laplas_async.wire.error_body import api_error, request_id
-from laplas_async.wire.rate_headers import pause_told
+from laplas_async.wire.rate_headers import reset_delay
 
 ClientSession = aiohttp.ClientSession  # for annotations elsewhere
+# Law 5. The largest response held in memory, after decompression: a completion of a million tokens
+# with log probabilities fits, a decompression bomb does not. Fixed by test_security.py.
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# Enough of an error body to find its message; the rest may be a page of any size.
 _MAX_ERROR_BYTES = 64 * 1024
+# Shorter keys ("test", "x") are words that occur in ordinary messages: redacting them would garble
+# those, and no real key is that short.
 _SHORTEST_SECRET = 8
-
 
 TRANSFER_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
 
 
 class Response:
-    """An answer that has begun: status, headers, and its bytes as they come."""
+    """A response whose headers have been received: status, headers, and its bytes on arrival."""
 
     __slots__ = ("_reason", "_response", "_secret", "headers", "readany", "request_id", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
         self._response = response
         self.readany = response.content.readany
-        # A word is no key: taking it out would garble what the service says.
         self._secret = secret if len(secret) >= _SHORTEST_SECRET else ""
         self._reason: LaplasError | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.request_id: str | None = without(request_id(response.headers), self._secret)
+        self.request_id: str | None = redact(request_id(response.headers), self._secret)
 
     @property
-    def pause(self) -> float | None:
-        """Seconds for which the service told that it takes no more; None: it did not."""
-        return pause_told(self.headers, now=time.time())
+    def reset_delay(self) -> float | None:
+        """Seconds until the service accepts another request, from its headers; None: now."""
+        return reset_delay(self.headers, now=time.time())
 
     async def read(self) -> bytes:
-        """The next bytes, as soon as there are any; b"" at the clean end.
+        """Return the next bytes as soon as there are any; b"" at the clean end.
 
-        Raises ``ConnectionFailedError`` when the transfer breaks, after all that had come was
-        given. Cancelling it loses nothing: the bytes come with the next call.
+        Raises ``ConnectionFailedError`` if the transfer breaks, after everything received before
+        has been returned. Cancelling loses nothing: the next call returns the bytes.
         """
         try:
             return await self.readany()
@@ -77,69 +81,79 @@ class Response:
             return self.rest(error)
 
     def rest(self, error: Exception) -> bytes:
-        """What came before one of ``TRANSFER_ERRORS``; raises it, as ours, when that was given.
+        """Return what was received before one of ``TRANSFER_ERRORS``; raise it when that is empty.
 
-        For who awaits ``readany`` itself, in place of ``read``: a step less for each token.
+        For callers awaiting ``readany`` directly instead of ``read``, which saves a coroutine per
+        token.
         """
-        # aiohttp has one error for all connections that are closed from here. Its traceback would
-        # keep the frames, and so this stream, for as long as the process lives.
+        # aiohttp reuses one exception object for every connection closed from this side. Its
+        # traceback would keep the frames, and so this stream, alive as long as the process.
         error.__traceback__ = None
         if self._reason is not None:
             raise self._reason from None
-        # aiohttp tells the error before it gives what it had buffered: text would be lost.
+        # aiohttp raises the error before it returns what it has buffered: text would be lost.
         content = self._response.content
         content.set_exception(None)  # type: ignore[arg-type]
         rest = content.read_nowait()
         content.set_exception(error)
         if rest:
             return rest
-        raise _mapped(error, self.request_id) from error
+        failure = _map_error(error, self.request_id)
+        raise failure from failure.__cause__
 
-    async def read_all(self, limit: int = MAX_BODY_BYTES, *, cut: bool = False) -> bytes:
-        """The whole body. Past ``limit`` bytes (decompressed): ``APIError``, or cut off there."""
+    async def read_all(self, limit: int = MAX_BODY_BYTES, *, truncate: bool = False) -> bytes:
+        """Return the whole body, at most ``limit`` bytes of it (decompressed).
+
+        A longer one raises ``APIError`` or, with ``truncate``, is cut off and the connection
+        closed. Raises as ``read`` does. Cancelling leaves the response open: ``close`` it.
+        """
         pieces: list[bytes] = []
         size = 0
         while data := await self.read():
             pieces.append(data)
             size += len(data)
             if size > limit:
-                if cut:
+                if truncate:
                     self.close()
                     break
                 raise APIError(
-                    f"the answer is larger than {limit} bytes",
+                    f"the response is larger than {limit} bytes",
                     status=self.status,
                     request_id=self.request_id,
                 )
         return b"".join(pieces)
 
     async def error(self) -> APIError:
-        """The error that this answer is. Reads the body as far as it is of use, then lets go."""
+        """Return the error that this response reports, reading as much of the body as is useful.
+
+        Cancelling leaves the response open: ``close`` it.
+        """
         try:
-            raw = await self.read_all(_MAX_ERROR_BYTES, cut=True)
+            raw = await self.read_all(_MAX_ERROR_BYTES, truncate=True)
         except ConnectionFailedError:
-            raw = b""  # the status alone says enough
+            raw = b""  # the status alone identifies the error
         return self.error_from(raw)
 
     def error_from(self, raw: bytes, *, status: int | None = None) -> APIError:
-        """The error that a body tells; ``status``: one that the body tells, in place of HTTP's."""
+        """Return the error in a body. ``status``: one given in the body, instead of HTTP's."""
         status = self.status if status is None else status
         return api_error(status, self.headers, raw, now=time.time(), secret=self._secret)
 
     def redact(self, value: Any) -> Any:
-        """A text or plain JSON values without the key, should the service have echoed it."""
-        return without(value, self._secret)
+        """Return text or plain JSON values without the key, in case the service echoed it."""
+        return redact(value, self._secret)
 
     @property
     def ended(self) -> bool:
-        """Whether the transfer has come to its clean end, and all of it was read."""
+        """Whether the transfer ended cleanly and everything was read."""
         content = self._response.content
         return content.at_eof() and content.exception() is None
 
     def close(self, reason: LaplasError | None = None) -> None:
-        """End it now, from any task; whoever waits in ``read`` gets ``reason``. Never waits.
+        """End the transfer now; a task waiting in ``read`` raises ``reason``. Never blocks.
 
-        An answer read to its end has given its connection back already, and keeps it.
+        Safe from any task of the loop. A response read to its end has already returned its
+        connection to the pool, which keeps it.
         """
         if self._reason is None:
             self._reason = reason
@@ -147,10 +161,11 @@ class Response:
 
 
 class Transport:
-    """One endpoint: its URL, key, headers, and the aiohttp session, opened when first used.
+    """One endpoint: its URL, key, headers, and an aiohttp session opened on first use.
 
-    ``on_connect`` is told the seconds that the first connections took.
-    A ``session`` of the caller's is used as it is (its proxies, TLS and limits) and never closed.
+    ``on_connect`` is called with the seconds that the first connections took to open.
+    A caller's ``session`` is used as it is (its proxies, TLS and limits) and never closed.
+    Raises ``ConfigError``.
     """
 
     def __init__(
@@ -165,19 +180,19 @@ class Transport:
         on_connect: Callable[[float], None] | None = None,
     ) -> None:
         self.url = check_url(base_url)
-        self._secret = Secret(check_header("api_key", api_key))
+        self._secret = Secret(check_header_value("api_key", api_key))
         if not self._secret:
             raise ConfigError("api_key: must not be empty")
         own = {
             "Authorization": Secret(f"Bearer {self._secret}"),
             "Content-Type": "application/json",
         }
-        given = check_headers(headers)
-        # For streams no compression: a proxy that compresses gathers tokens before it sends them.
+        configured = check_headers(headers)
+        # Streams are not compressed: a compressing proxy collects tokens before it sends any.
         self._stream_headers = _join(
-            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}, own, given
+            {"Accept": "text/event-stream", "Accept-Encoding": "identity"}, own, configured
         )
-        self._plain_headers = _join({"Accept": "application/json"}, own, given)
+        self._plain_headers = _join({"Accept": "application/json"}, own, configured)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigError("ssl_context: must be an ssl.SSLContext")
         if session is not None and (ssl_context is not None or ca_file is not None):
@@ -187,14 +202,16 @@ class Transport:
         self._ssl_context = ssl_context
         self._ca_file = ca_file
         self._on_connect = on_connect
-        self._session = session
-        self._owned = session is None
-        self._listening: aiohttp.ClientSession | None = None  # used until the first has connected
-        self._heard = False
+        self._given = session
+        self._session: aiohttp.ClientSession | None = None  # until the first request
+        # A second session on the same connections, used until the first of them has opened. It is
+        # kept afterwards: aiohttp warns about a session that is dropped before its connector.
+        self._measuring: aiohttp.ClientSession | None = None
+        self._measured = False
         self._proxy: str | None = None
         self._lock = asyncio.Lock()
 
-    async def post(
+    async def send(
         self,
         body: bytes,
         *,
@@ -202,94 +219,110 @@ class Transport:
         connect_timeout: float | None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send it; return when the answer's headers are there, whatever the status.
+        """Send a request body; return once the response's headers are here, whatever the status.
 
-        Raises ``ConnectionFailedError``, ``RequestTimeoutError`` (phase connect), ``ConfigError``.
-        Cancelling it closes the connection.
+        ``connect_timeout`` in seconds, None for no bound. Raises ``ConnectionFailedError``,
+        ``RequestTimeoutError`` (phase connect), ``ConfigError``. Cancelling closes the connection.
         """
         session = self._session
-        if session is None or (self._owned and session.closed):
+        if session is None or (session.closed and self._given is None):
             session = await self._open()
-        if self._listening is not None and not self._heard:
-            session = self._listening
+        if self._measuring is not None and not self._measured:
+            session = self._measuring
         own = self._stream_headers if stream else self._plain_headers
+        failure: LaplasError
         try:
             response = await session.post(
                 self.url,
                 data=body,
                 headers=_join(own, headers) if headers else own,
-                # A redirect would carry the key, or turn the POST into a GET: it is told instead.
+                # Law 7. Following one would send the key elsewhere or turn the POST into a GET;
+                # the error names the new location instead.
                 allow_redirects=False,
                 proxy=self._proxy,
                 raise_for_status=False,
-                timeout=_client_timeout(connect_timeout, owned=self._owned),
+                timeout=_client_timeout(connect_timeout, owned=self._given is None),
             )
         except aiohttp.InvalidURL as error:
             raise ConfigError(f"base_url: {error}") from error
-        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError) as error:
-            raise _mapped(error, None) from error
-        except (RuntimeError, ValueError) as error:  # the caller's session: closed, or at odds
-            raise ConfigError(f"the aiohttp session refuses: {error}") from error
-        return Response(response, self._secret)
+        except TRANSFER_ERRORS as error:
+            failure = _map_error(error, None)
+        except (RuntimeError, ValueError) as error:  # a caller's session: closed, or misconfigured
+            raise ConfigError(f"the aiohttp session cannot send: {error}") from error
+        else:
+            return Response(response, self._secret)
+        raise failure  # outside of the except block, so that it has no context but its cause
 
     async def close(self) -> None:
         """Close the session, unless it is the caller's. Safe to call twice."""
         session = self._session
-        if self._owned and session is not None:
-            self._session = None
-            await session.close()  # with the connections, so the other one is closed too
+        self._session = None
+        if self._given is None and session is not None:
+            await session.close()  # and with its connections, the measuring one
 
-    def _hear(self, seconds: float) -> None:
-        self._heard = True
+    def _observe_connect(self, seconds: float) -> None:
+        self._measured = True
         if self._on_connect is not None:
             self._on_connect(seconds)
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._lock:
             if self._session is None or self._session.closed:
-                # The environment's proxies (on some systems the registry's), and certificates:
-                # files, so off the loop. aiohttp's trust_env would also read .netrc, for each
-                # request, and fail on a host that is in it.
-                self._proxy = await asyncio.to_thread(environment_proxy, self.url)
-                if self._ca_file is not None and self._ssl_context is None:
-                    self._ssl_context = await asyncio.to_thread(load_ca, self._ca_file)
-                _keep_large_blocks()
+                await asyncio.to_thread(self._load)
+                if self._given is not None:
+                    self._session = self._given
+                    return self._session
                 connector = aiohttp.TCPConnector(
-                    limit=0,  # the gate decides how many at once
+                    limit=0,  # the gate decides how many run at once
                     ssl=self._ssl_context if self._ssl_context is not None else True,
                     socket_factory=make_socket,
                 )
                 cookies = aiohttp.DummyCookieJar()
                 self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
-                if self._on_connect is not None:
-                    # Tracing costs each request some microseconds, so another session on the same
-                    # connections does it, for as long as there is something to learn.
-                    self._listening = aiohttp.ClientSession(
+                if self._on_connect is not None and not self._measured:
+                    # Tracing costs each request some microseconds, so only this second session,
+                    # on the same connections, traces, and only while there is something to learn.
+                    self._measuring = aiohttp.ClientSession(
                         connector=connector,
                         connector_owner=False,
                         cookie_jar=cookies,
-                        trace_configs=[_trace(self._hear)],
+                        trace_configs=[_trace(self._observe_connect)],
                     )
             return self._session
 
+    def _load(self) -> None:
+        """Do everything that blocks before the first request, in a thread (law 6).
+
+        The environment's proxies and the certificates are in files, on some systems in a registry.
+        aiohttp's ``trust_env`` would also read ``.netrc``, once per request and on the loop, and
+        send its password instead of the key.
+        """
+        prepare()
+        if self._given is not None:
+            return  # it has its own proxies and certificates
+        self._proxy = environment_proxy(self.url)
+        if self._ca_file is not None and self._ssl_context is None:
+            self._ssl_context = load_ca(self._ca_file)
+        _keep_large_blocks()
+
 
 def _keep_large_blocks() -> None:
-    """Let the C library keep blocks of the size that asyncio reads into (256 KiB).
+    """Make the C library keep blocks of the size that asyncio reads into (256 KiB).
 
-    glibc maps such a block anew for each read, which costs more than all else that a token does,
-    until one of that size was freed once: this one. Elsewhere it does nothing.
+    glibc maps such a block anew for every read, which costs more than everything else done for a
+    token, until a block of at least that size has been freed once: this one. No effect elsewhere.
     """
     bytes(512 * 1024)
 
 
 def _trace(on_connect: Callable[[float], None]) -> aiohttp.TraceConfig:
-    """Tell how long each new connection took: name look-up, TCP and TLS."""
+    """Report how long each new connection took to open: name look-up, TCP and TLS."""
 
     async def begin(_session: object, context: SimpleNamespace, _parameters: object) -> None:
-        context.began = time.monotonic()
+        context.started = time.monotonic()
 
     async def end(_session: object, context: SimpleNamespace, _parameters: object) -> None:
-        on_connect(time.monotonic() - context.began)
+        on_connect(time.monotonic() - context.started)
 
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_start.append(begin)
@@ -299,38 +332,57 @@ def _trace(on_connect: Callable[[float], None]) -> aiohttp.TraceConfig:
 
 @functools.lru_cache(maxsize=16)
 def _client_timeout(connect: float | None, *, owned: bool) -> aiohttp.ClientTimeout:
-    # In a caller's session, "connect" would count waiting for its pool too.
+    # In a caller's session, "connect" would include waiting for a place in its pool.
     if owned:
         return aiohttp.ClientTimeout(total=None, connect=connect)
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
 def _join(*headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """One header of a name, however it is spelled: the last one given."""
+    """Merge headers; names are case-insensitive and the last value wins."""
     joined: CIMultiDict[str] = CIMultiDict()
     for some in headers:
         joined.update(some)
     return joined
 
 
-def _mapped(error: BaseException, id_: str | None) -> LaplasError:
-    """The one place where aiohttp's errors become ours."""
-    words = " ".join(str(error).split()) or type(error).__name__
+def _map_error(error: BaseException, request_id: str | None) -> LaplasError:
+    """Map one of aiohttp's errors to ours, its cause. The only place that does."""
+    # Law 7. A parser error quotes what the server sent, which may echo the key: so it is no cause,
+    # and of its message only the part before the quotation is kept.
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return ConnectionFailedError(
+            "the connection broke before the response was complete", request_id=request_id
+        )
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError) and (
+        not isinstance(error, aiohttp.ClientHttpProxyError)
+    ):
+        fault = re.split(r"\n|\bb?['\"]", error.message.strip())[0].strip(" :")
+        return ConnectionFailedError(
+            f"the response is not valid HTTP: {fault or type(error).__name__}",
+            request_id=request_id,
+        )
+    failure = _map_connection_error(error, request_id)
+    failure.__cause__ = error
+    return failure
+
+
+def _map_connection_error(error: BaseException, request_id: str | None) -> LaplasError:
+    message = " ".join(str(error).split()) or type(error).__name__
     match error:
-        case aiohttp.ClientPayloadError():
-            return ConnectionFailedError("the connection broke inside the answer", request_id=id_)
         case aiohttp.ServerTimeoutError() | TimeoutError():
-            return RequestTimeoutError(f"could not connect in time: {words}", phase="connect")
+            return RequestTimeoutError(f"could not connect in time: {message}", phase="connect")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return ConnectionFailedError(
-                f"no trusted connection: {words} (a private authority? pass ca_file=)",
+                f"the certificate is not trusted: {message} (for a private authority, pass "
+                "ca_file=)",
                 sent=False,
                 permanent=True,
             )
         case aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
-            return ConnectionFailedError(f"could not connect: {words}", sent=False)
+            return ConnectionFailedError(f"could not connect: {message}", sent=False)
         case aiohttp.ClientHttpProxyError():
-            return ConnectionFailedError(f"the proxy refused: {words}", sent=False, permanent=True)
-        case aiohttp.ClientResponseError() | aiohttp.http.HttpProcessingError():
-            return ConnectionFailedError(f"the answer is not HTTP: {words}", request_id=id_)
-    return ConnectionFailedError(f"the connection broke: {words}", request_id=id_)
+            return ConnectionFailedError(
+                f"the proxy refused the connection: {message}", sent=False, permanent=True
+            )
+    return ConnectionFailedError(f"the connection broke: {message}", request_id=request_id)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
-from laplas_async.wire.codec import DecodeError, loads_raw, mend, mended, quote, structure
+from laplas_async.wire.codec import DecodeError, loads_raw, quote, repair_text, repaired, structure
 from laplas_async.wire.error_body import is_failure
 from laplas_async.wire.fast.decode import direct_chunk
 from laplas_async.wire.fast.field_form import WideForm
@@ -56,7 +56,7 @@ class ChunkReader:
         try:
             body = self._load(data)
         except DecodeError:
-            body = mend(data.decode("utf-8", "replace"))
+            body = repair_text(data.decode("utf-8", "replace"))
             if event in ("", "message"):
                 raise
         if event == "error" or (type(body) is dict and is_failure(body)):
@@ -104,7 +104,7 @@ class ChunkReader:
         if self._mending:
             try:
                 self._join_halves(body)
-                body = mended(body)
+                body = repaired(body)
             except RecursionError:
                 raise DecodeError(f"nested too deep: {quote(data)}") from None
         return body
@@ -135,7 +135,7 @@ class ChunkReader:
         if text and not ends and "\ud800" <= text[-1] <= "\udbff":
             self._halves[place] = text[-1]
             text = text[:-1]
-        return mend(text)
+        return repair_text(text)
 
     def _give_up(self, delta: dict[str, Any], index: int) -> None:
         """The choice is at its end: halves whose partner never came are told as U+FFFD."""

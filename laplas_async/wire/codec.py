@@ -1,11 +1,11 @@
 """JSON to values and back: the one place that knows cattrs and the JSON library.
 
-Reading is tolerant where nothing is lost by it: null is "not there", an unknown field is kept in
-``extra``, and so is a field beside the text (usage, logprobs, an id) that has an odd shape. It is
-strict where text would be lost or invented: a content that is no text is a ``DecodeError``.
+Decoding is tolerant where that loses nothing: null means absent, an unknown field is kept in
+``extra``, and so is a field beside the text (usage, logprobs, an id) that has an unexpected type.
+It is strict where text would be lost or invented: content that is not text is a ``DecodeError``.
 
-It refuses to judge: whether a request is right says ``wire.request``, whether a stream is whole
-says ``stream``.
+It refuses to validate requests (``wire.request`` does) and to decide whether a stream is complete
+(``streaming.reader`` does).
 """
 
 import contextlib
@@ -13,12 +13,10 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import orjson
-from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from laplas_async.types import (
     ChatCompletion,
@@ -39,18 +37,23 @@ from laplas_async.types import (
 )
 from laplas_async.wire.large_json import LARGE, loads_large
 
+# cattrs is imported when the converter is built: it is a sixth of the time that importing this
+# library takes beyond aiohttp (tests/unit/test_imports.py).
+if TYPE_CHECKING:
+    from cattrs import Converter
+
 T = TypeVar("T")
 
 
 class DecodeError(ValueError):
-    """The bytes are not JSON, or not of the shape; ``str`` says which and quotes a little."""
+    """The bytes are not JSON, or not of the expected shape; the message quotes the beginning."""
 
 
 # --- JSON -------------------------------------------------------------------------------------
 
 
 def loads(data: bytes) -> Any:
-    """JSON bytes to plain values. Invalid UTF-8 and lone surrogates become U+FFFD.
+    """Decode JSON bytes to plain values. Invalid UTF-8 and lone surrogates become U+FFFD.
 
     Raises ``DecodeError``.
     """
@@ -58,16 +61,16 @@ def loads(data: bytes) -> Any:
         return orjson.loads(data) if len(data) <= LARGE else loads_large(data)
     except orjson.JSONDecodeError:
         pass
-    # orjson is strict about two things that real servers write: a \\ud83d without its partner,
-    # and bytes that are no UTF-8.
+    # orjson rejects two things that real servers write: a surrogate without its partner (\\ud83d)
+    # and bytes that are not UTF-8.
     try:
-        return mended(loads_raw(data))
+        return repaired(loads_raw(data))
     except RecursionError:
-        raise DecodeError(f"nested too deep: {quote(data)}") from None
+        raise DecodeError(f"nested too deeply: {quote(data)}") from None
 
 
 def loads_raw(data: bytes) -> Any:
-    """As ``loads``, but lone surrogates stay, for a reader who may yet find their partner."""
+    """As ``loads``, but keep lone surrogates, for a reader whose next event may complete them."""
     try:
         return json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
@@ -75,15 +78,15 @@ def loads_raw(data: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Plain values, attrs values in them too, to JSON bytes (UTF-8).
+    """Encode plain values, and attrs values among them, as JSON bytes (UTF-8).
 
-    Raises ``TypeError`` for what JSON cannot hold, text with lone surrogates included.
+    Raises ``TypeError`` for values that JSON cannot represent, such as lone surrogates.
     """
     try:
         data = orjson.dumps(value, default=_plain)
     except orjson.JSONEncodeError as error:
         raise TypeError(str(error.__cause__ or error)) from None
-    if b"null" in data:  # so orjson writes NaN and the infinities, which JSON cannot hold
+    if b"null" in data:  # orjson writes NaN and the infinities as null
         _refuse_nan(value)
     return data
 
@@ -99,13 +102,13 @@ def _refuse_nan(value: Any) -> None:
 
 
 def quote(data: Any, limit: int = 200) -> str:
-    """The first ``limit`` characters of a text, bytes or JSON value, for an error's words."""
+    """Return the first ``limit`` characters of text, bytes or a JSON value, for a message."""
     if isinstance(data, bytes):
         data = data[: 4 * limit].decode("utf-8", "replace")
     elif not isinstance(data, str):
         try:
             data = repr(data)
-        except (RecursionError, ValueError):  # nested too deep; a number of too many digits
+        except (RecursionError, ValueError):  # nested too deeply; a number with too many digits
             return f"{type(data).__name__} that is too large to show"
     return repr(data if len(data) <= limit else data[:limit] + "…")
 
@@ -120,8 +123,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def mend(text: str) -> str:
-    """Text that can be encoded: each lone surrogate becomes U+FFFD."""
+def repair_text(text: str) -> str:
+    """Return the text with each lone surrogate replaced by U+FFFD, so that it can be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -129,31 +132,34 @@ def mend(text: str) -> str:
     return text
 
 
-def without(value: Any, secret: str) -> Any:
-    """Plain JSON values with the secret taken out of every text, however JSON had spelled it."""
+def redact(value: Any, secret: str) -> Any:
+    """Return plain JSON values with the secret replaced in every string, keys included.
+
+    Applied after decoding, so the escapes that JSON allows cannot hide it.
+    """
     if isinstance(value, str):
         return value.replace(secret, "***") if secret else value
     if isinstance(value, dict):
-        return {without(key, secret): without(item, secret) for key, item in value.items()}
+        return {redact(key, secret): redact(item, secret) for key, item in value.items()}
     if isinstance(value, list):
-        return [without(item, secret) for item in value]
+        return [redact(item, secret) for item in value]
     return value
 
 
-def mended(value: Any) -> Any:
-    """``mend`` for every text in plain JSON values."""
+def repaired(value: Any) -> Any:
+    """``repair_text`` for every string in plain JSON values."""
     if isinstance(value, str):
-        return value if value.isascii() else mend(value)
+        return value if value.isascii() else repair_text(value)
     if isinstance(value, dict):
-        return {mend(key): mended(item) for key, item in value.items()}
+        return {repair_text(key): repaired(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [mended(item) for item in value]
+        return [repaired(item) for item in value]
     return value
 
 
 # --- values -----------------------------------------------------------------------------------
 
-_LOCAL = ("extra", "request_id", "cost", "attempts")  # ours, not the wire's
+_LOCAL = ("extra", "request_id", "cost", "attempts")  # set by this library, not in the JSON
 
 
 def _text(value: Any, _: Any = None) -> str:
@@ -163,7 +169,7 @@ def _text(value: Any, _: Any = None) -> str:
 
 
 def _delta_text(value: Any, _: Any = None) -> str:
-    """Content in parts, as some servers stream it, is the text of its text parts."""
+    """Content as a list of parts, as some servers stream it, is the text of its text parts."""
     if type(value) is list:
         return "".join(
             _text(part.get("text", "")) for part in value if type(part) is dict and "text" in part
@@ -176,7 +182,7 @@ def _content(value: Any, _: Any = None) -> str | list[Any]:
 
 
 def _json_text(value: Any, _: Any = None) -> str:
-    """Arguments of a call: JSON text, or the object itself as some servers give it."""
+    """A call's arguments: JSON text, or the object itself, as some servers send it."""
     return dumps(value).decode() if type(value) is dict else _text(value)
 
 
@@ -214,8 +220,9 @@ def _object(value: Any, _: Any = None) -> dict[str, Any]:
 
 _Structure = Callable[[Any, Any], Any]
 
-# Without these there is no answer; any other field that does not fit is kept in ``extra``.
-_VITAL: dict[type, tuple[str, ...]] = {
+# Fields that hold the answer itself: an unexpected type here is an error. Any other field with an
+# unexpected type is kept in ``extra``.
+_REQUIRED: dict[type, tuple[str, ...]] = {
     ChatCompletion: ("choices",),
     Choice: ("index", "message", "finish_reason"),
     Message: ("content", "refusal", "tool_calls"),
@@ -238,7 +245,7 @@ _HOOKS: dict[tuple[type, str], _Structure] = {
     (ChatCompletion, "created"): _seconds,
     (ChatCompletionChunk, "created"): _seconds,
 }
-_ANSWERS: tuple[type, ...] = (
+_RESPONSE_CLASSES: tuple[type, ...] = (
     TopLogprob,
     TokenLogprob,
     Logprobs,
@@ -256,12 +263,17 @@ _ANSWERS: tuple[type, ...] = (
 )
 
 
-def _reader(cls: type, converter: Converter) -> _Structure:
-    """The function that reads one class: cattrs' own; null, unknown and odd fields are ours."""
+def _structure_function(cls: type, converter: "Converter") -> _Structure:
+    """Return the function that decodes one class.
+
+    cattrs generates it; null, unknown and unexpected fields are handled around it.
+    """
+    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415 - see the imports
+
     names = [a.name for a in attrs.fields(cls) if a.name not in _LOCAL]
     known = frozenset(names)
-    vital = _VITAL.get(cls, ())
-    hooks: dict[str, Any] = _without_local(cls) | {
+    required = _REQUIRED.get(cls, ())
+    hooks: dict[str, Any] = _omit(cls, _LOCAL) | {
         name: override(struct_hook=_HOOKS[cls, name]) for name in names if (cls, name) in _HOOKS
     }
     read = make_dict_structure_fn(
@@ -271,42 +283,46 @@ def _reader(cls: type, converter: Converter) -> _Structure:
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise DecodeError(f"expected a {cls.__name__}, got {quote(value)}")
-        there = {k: v for k, v in value.items() if v is not None}
+        present = {k: v for k, v in value.items() if v is not None}
         try:
-            result = read(there, cls)
+            result = read(present, cls)
         except (DecodeError, TypeError) as error:
-            result = odd(there, error)
+            result = read_around(present, error)
         else:
-            if not there.keys() <= known:
-                result.extra = {k: v for k, v in there.items() if k not in known}
+            if not present.keys() <= known:
+                result.extra = {k: v for k, v in present.items() if k not in known}
         return result
 
-    # What does not fit is kept as it is, unless it is what the answer is about.
-    def odd(there: dict[str, Any], error: Exception) -> Any:
-        kept = {k: v for k, v in there.items() if k not in known}
+    # Keeps the fields of an unexpected type in ``extra``, unless they hold the answer itself.
+    def read_around(present: dict[str, Any], error: Exception) -> Any:
+        kept = {k: v for k, v in present.items() if k not in known}
         for name in names:
-            if name in there:
+            if name in present:
                 try:
-                    read({name: there[name]}, cls)
+                    read({name: present[name]}, cls)
                 except (DecodeError, TypeError):
-                    if name in vital:
+                    if name in required:
                         raise DecodeError(f"{cls.__name__}.{name}: {error}") from None
-                    kept[name] = there.pop(name)
-        result = read(there, cls)
+                    kept[name] = present.pop(name)
+        result = read(present, cls)
         result.extra = kept
         return result
 
     return structure
 
 
-def _without_local(cls: type) -> dict[str, Any]:
-    return {a.name: override(omit=True) for a in attrs.fields(cls) if a.name in _LOCAL}
+def _omit(cls: type, names: tuple[str, ...]) -> dict[str, Any]:
+    from cattrs.gen import override  # noqa: PLC0415 - see the imports
+
+    return {a.name: override(omit=True) for a in attrs.fields(cls) if a.name in names}
 
 
-def _writer(cls: type, converter: Converter) -> Callable[[Any], dict[str, Any]]:
-    """The function that writes one class: what is None is left out, ``extra`` is put back."""
-    skip = {a.name: override(omit=True) for a in attrs.fields(cls) if a.name in (*_LOCAL, "extra")}
-    write = make_dict_unstructure_fn(cast("type[Any]", cls), converter, **cast("Any", skip))
+def _unstructure_function(cls: type, converter: "Converter") -> Callable[[Any], dict[str, Any]]:
+    """Return the function that encodes one class: None is left out, ``extra`` is put back."""
+    from cattrs.gen import make_dict_unstructure_fn  # noqa: PLC0415 - see the imports
+
+    skip = cast("Any", _omit(cls, _LOCAL))
+    write = make_dict_unstructure_fn(cast("type[Any]", cls), converter, **skip)
 
     def unstructure(value: Any) -> dict[str, Any]:
         result = {k: v for k, v in write(value).items() if v is not None}
@@ -316,25 +332,35 @@ def _writer(cls: type, converter: Converter) -> Callable[[Any], dict[str, Any]]:
     return unstructure
 
 
-@functools.cache  # made when first used: importing the library is not to wait for it
-def _converter() -> Converter:
+@functools.cache
+def _converter() -> "Converter":
+    from cattrs import Converter  # noqa: PLC0415 - see the imports
+
     converter = Converter(detailed_validation=False)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], _object)
-    for cls in _ANSWERS:  # leaves first: each is found by the ones that hold it
-        converter.register_structure_hook(cls, _reader(cls, converter))
-    converter.register_unstructure_hook_factory(attrs.has, _writer_factory(converter))
+    for cls in _RESPONSE_CLASSES:  # leaves first: a class's function looks up those of its fields
+        converter.register_structure_hook(cls, _structure_function(cls, converter))
+    converter.register_unstructure_hook_factory(attrs.has, _unstructure_factory(converter))
     return converter
 
 
-def _writer_factory(converter: Converter) -> Callable[[Any], Callable[[Any], Any]]:
-    return lambda cls: _writer(cls, converter)
+def _unstructure_factory(converter: "Converter") -> Callable[[Any], Callable[[Any], Any]]:
+    return lambda cls: _unstructure_function(cls, converter)
+
+
+def prepare() -> None:
+    """Import cattrs and build the converter, about 30 ms of work, instead of on first use.
+
+    For a thread, before the first request: on the event loop it would delay every other task.
+    """
+    _converter()
 
 
 def structure(value: Any, cls: type[T]) -> T:
-    """Plain values to a value of ``cls``. Raises ``DecodeError``."""
+    """Decode plain values as a value of ``cls``. Raises ``DecodeError``."""
     try:
         return _converter().structure(value, cls)
     except (TypeError, RecursionError) as error:
@@ -342,45 +368,45 @@ def structure(value: Any, cls: type[T]) -> T:
 
 
 def to_dict(value: Any) -> dict[str, Any]:
-    """A message, tool, completion or chunk as the plain dict that the API would carry.
+    """Return a message, tool, completion or chunk as the plain dict that the API uses.
 
-    What is None is left out; what was kept in ``extra`` is back in its place.
+    Fields that are None are left out; those kept in ``extra`` return to their place.
     """
     result = _converter().unstructure(value)
     return cast("dict[str, Any]", result)
 
 
 def decode_completion(data: bytes) -> ChatCompletion:
-    """The body of an answer, with its cost where it tells one. Raises ``DecodeError``."""
+    """Decode a response body, with its cost if it reports one. Raises ``DecodeError``."""
     return completion_from(loads(data))
 
 
 def completion_from(body: Any) -> ChatCompletion:
-    """As ``decode_completion``, from the JSON's plain values."""
+    """As ``decode_completion``, from plain values."""
     if type(body) is not dict or type(body.get("choices")) is not list:
         raise DecodeError(f"not a chat completion: {quote(body)}")
     completion = structure(body, ChatCompletion)
     for choice in completion.choices:
-        # [] and nothing are the same; one spelling lets completions be compared.
+        # An empty list means the same as no list; with one spelling, completions can be compared.
         choice.message.tool_calls = choice.message.tool_calls or None
     completion.cost = cost_from(body.get("meta"))
     return completion
 
 
 def cost_from(meta: Any, headers: Mapping[str, str] | None = None) -> Cost | None:
-    """``meta.usage`` of a body, or the ``x-aimlapi-*`` headers, as a ``Cost``; None if not told."""
+    """Return the cost in a body's ``meta.usage`` or in the ``x-aimlapi-*`` headers, or None."""
     usage = meta.get("usage") if type(meta) is dict else None
-    told = usage if type(usage) is dict else {}
+    reported = usage if type(usage) is dict else {}
     if headers is not None:
-        told = {
+        reported = {
             "credits_used": headers.get("x-aimlapi-credits-used"),
             "usd_spent": headers.get("x-aimlapi-usd-spent"),
         }
-    values = [_maybe_number(told.get(name)) for name in ("credits_used", "usd_spent")]
+    values = [_optional_number(reported.get(name)) for name in ("credits_used", "usd_spent")]
     return None if values == [None, None] else Cost(*values)
 
 
-def _maybe_number(value: Any) -> float | None:
+def _optional_number(value: Any) -> float | None:
     try:
         number = None if value is None or type(value) is bool else float(value)
     except (TypeError, ValueError, OverflowError):

@@ -1,7 +1,7 @@
-"""What a service says when it fails, in any of the shapes that are seen, as our errors.
+"""Error responses of services, gateways and proxies, in every shape seen, to our errors.
 
 Pure: status, headers and body in, an ``APIError`` out. It refuses to decide about retries
-(``pacing.retry`` does).
+(``calls.policy`` does).
 """
 
 import re
@@ -21,18 +21,18 @@ from laplas_async.errors import (
     RateLimitError,
     ServerError,
 )
-from laplas_async.wire.codec import DecodeError, loads, quote, without
-from laplas_async.wire.rate_headers import pause_told, retry_after
+from laplas_async.wire.codec import DecodeError, loads, quote, redact
+from laplas_async.wire.rate_headers import reset_delay, retry_after
 
-# Patterns are texts: ``re`` compiles and keeps them when they are first needed.
+# Patterns stay strings until first used: ``re`` compiles and caches them, importing does not.
 # WIRE: "Free-tier limit: You've reached your free limit for the hour"; OpenAI: insufficient_quota.
 _QUOTA = (
     r"free[- ]tier|free limit|insufficient_quota|current quota|\b(per|for the|this) "
     r"(hour|day|week|month)\b|\b(hourly|daily|weekly|monthly)\b"
 )
 _CREDITS = r"credit|balance|billing|payment|top.?up"
-# An error inside a stream has no HTTP status; these words of it stand for one.
-_STATUS_OF_WORDS = (
+# An error inside a stream has no HTTP status; these codes imply one.
+_STATUS_OF_CODE = (
     (r"rate.?limit|too.?many.?requests|insufficient_quota", 429),
     (r"overloaded|unavailable", 503),
     (r"server.?error|internal", 500),
@@ -51,7 +51,7 @@ _HINTS: dict[type[APIError], str] = {
 
 @frozen
 class Failure:
-    """What an error body says; None where it says nothing of it."""
+    """The contents of an error body; None for what it does not contain."""
 
     message: str | None = None
     code: str | None = None
@@ -60,7 +60,7 @@ class Failure:
 
 
 def read_failure(body: Any) -> Failure:
-    """Find the words in an error body: plain JSON values, or text where it was no JSON."""
+    """Find message, code, status and id in an error body: plain JSON values, or other text."""
     if isinstance(body, str):
         return Failure(message=_shorten(_untagged(body)) or None)
     if not isinstance(body, dict):
@@ -102,14 +102,14 @@ def read_failure(body: Any) -> Failure:
         None,
     )
     if status is None and code is not None:
-        status = next((number for words, number in _STATUS_OF_WORDS if _has(words, code)), None)
+        status = next((number for words, number in _STATUS_OF_CODE if _has(words, code)), None)
     return Failure(message, code, status, request_id)
 
 
 def is_failure(body: dict[str, Any]) -> bool:
-    """Whether the JSON of a stream's event, or of a 2xx body, is an error and no answer.
+    """Whether the JSON of a stream's event, or of a 2xx body, is an error instead of a completion.
 
-    An ``error`` that is told always counts, also beside choices; other words only without them.
+    A non-empty ``error`` always counts, next to choices too; other fields only without choices.
     """
     if body.get("error"):
         return True
@@ -125,45 +125,47 @@ def is_failure(body: dict[str, Any]) -> bool:
 def api_error(
     status: int, headers: Mapping[str, str], raw: bytes, *, now: float, secret: str = ""
 ) -> APIError:
-    """The error for an answer that is no success.
+    """Return the error for a response that is not a success.
 
     ``raw`` is the body (as much as was read), ``now`` seconds since the epoch (for a
-    ``Retry-After`` that is a date), ``secret`` the key, taken out wherever the service echoes it.
+    ``Retry-After`` that is a date), ``secret`` the key, removed wherever the service echoes it.
     """
     try:
-        body: Any = without(loads(raw), secret)
+        body: Any = redact(loads(raw), secret)
     except (DecodeError, RecursionError):
-        body = without(raw.decode("utf-8", "replace"), secret)
+        body = redact(raw.decode("utf-8", "replace"), secret)
     failure = read_failure(body)
-    words = failure.message or "no explanation came with it"
+    message = failure.message or "the response gives no explanation"
     if 300 <= status < 400:
-        location = without(headers.get("location"), secret)
-        words = f"redirected to {location!r}, which is not followed: set base_url to where it lives"
+        location = redact(headers.get("location"), secret)
+        message = f"redirected to {location!r}; redirects are not followed, change base_url"
     kind = error_class(status, failure)
     hint = _HINTS.get(kind)
     return kind(
-        f"{status}: {words}" + (f" ({hint})" if hint else ""),
+        f"{status}: {message}" + (f" ({hint})" if hint else ""),
         status=status,
         code=failure.code,
-        request_id=without(request_id(headers), secret) or failure.request_id,
-        retry_after=_told_wait(status, headers, now),
+        request_id=redact(request_id(headers), secret) or failure.request_id,
+        retry_after=_retry_delay(status, headers, now),
         body=body if not isinstance(body, str) else _shorten(body, 2000),
     )
 
 
-def _told_wait(status: int, headers: Mapping[str, str], now: float) -> float | None:
-    asked = retry_after(headers, now=now)
-    return pause_told(headers, now=now) if asked is None and status == 429 else asked
+def _retry_delay(status: int, headers: Mapping[str, str], now: float) -> float | None:
+    requested = retry_after(headers, now=now)
+    if requested is None and status == 429:
+        return reset_delay(headers, now=now)
+    return requested
 
 
-def is_quota(words: str) -> bool:
-    """Whether the words of a 429 are those of a quota, where waiting seconds does not help."""
-    return _has(_QUOTA, words)
+def is_quota(message: str) -> bool:
+    """Whether a 429's message describes a quota, for which waiting seconds does not help."""
+    return _has(_QUOTA, message)
 
 
 def error_class(status: int, failure: Failure) -> type[APIError]:
-    """Which error a status and its words are."""
-    words = f"{failure.message or ''} {failure.code or ''}"
+    """Return the error class for a status and the body's message and code."""
+    text = f"{failure.message or ''} {failure.code or ''}"
     match status:
         case 400 | 413 | 422:
             return BadRequestError
@@ -172,21 +174,21 @@ def error_class(status: int, failure: Failure) -> type[APIError]:
         case 402:
             return OutOfCreditsError
         case 403:
-            return OutOfCreditsError if _has(_CREDITS, words) else PermissionDeniedError
+            return OutOfCreditsError if _has(_CREDITS, text) else PermissionDeniedError
         case 404:
             return NotFoundError
         case 429:
-            return QuotaExceededError if is_quota(words) else RateLimitError
+            return QuotaExceededError if is_quota(text) else RateLimitError
     return ServerError if 500 <= status < 600 else APIError
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """The id that support asks for: ``x-request-id``, else ``x-inference-id``."""
+    """Return the id that the service's support asks for, or None."""
     return headers.get("x-request-id") or headers.get("x-inference-id")
 
 
 def _status(value: Any) -> int | None:
-    """400 to 599, as a number or as text, as this service writes it; anything else is none."""
+    """Return a status from 400 to 599, given as a number or as digits; None for anything else."""
     if isinstance(value, str) and len(value) == 3 and value.isdecimal():
         value = int(value)
     return value if type(value) is int and 400 <= value < 600 else None

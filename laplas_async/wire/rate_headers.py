@@ -1,6 +1,7 @@
-"""How long a service asks to be left alone: ``Retry-After`` and ``x-ratelimit-*``.
+"""How long a service asks a client to wait: ``Retry-After`` and ``x-ratelimit-*``.
 
-Pure: headers in, seconds out. It refuses to wait, and to guess where nothing is told.
+Pure: headers in, seconds out. It refuses to wait, and to guess where a header is missing or makes
+no sense.
 """
 
 import math
@@ -11,17 +12,21 @@ from email.utils import parsedate_to_datetime
 
 # "1s", "6m0s", "17ms", "1h2m3.5s": as OpenAI, Groq and others write a duration.
 _DURATION = r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
-_EPOCH = 1e9  # a "reset" beyond this is a moment, not a duration
+# A reset of at least this many seconds (32 years) is a point in time, not a duration; from
+# _EPOCH_MS on, one in milliseconds. Fixed by test_rate_headers.py.
+_EPOCH = 1e9
 _EPOCH_MS = 1e12
-_LONGEST = 60.0  # seconds; beyond that, asking once is better than trusting an odd header
+# Seconds. A limit per minute is back after at most 60; beyond that, one request that may be
+# rejected costs less than trusting an implausible header.
+_LONGEST = 60.0
 _KINDS = ("-requests", "-tokens", "")
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """``Retry-After`` (RFC 9110: seconds or an HTTP date) in seconds from ``now``, or None.
+    """Return ``Retry-After`` (RFC 9110: seconds or an HTTP date) in seconds from ``now``, or None.
 
-    ``retry-after-ms``, which some services send beside it, is finer and counts first. A date that
-    is past is 0; words that make no sense are None.
+    ``retry-after-ms``, which some services send too, is more precise and takes precedence. A date
+    in the past is 0; a value that is neither is None.
     """
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -39,15 +44,16 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         return None
 
 
-def pause_told(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds until the next request may go, where ``x-ratelimit-remaining*`` says that none is
-    left; None where some are, or nothing is told. At most 60: then it is worth asking.
+def reset_delay(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return the seconds until the next request is allowed, if ``x-ratelimit-remaining*`` is 0.
+
+    None if some remain or no header reports it. At most 60.
 
     ``x-ratelimit-reset-requests`` (OpenAI, Groq) is when *all* of ``x-ratelimit-limit-requests``
-    are back, so the first is back after its share of it. ``x-ratelimit-reset`` (Together and many
-    gateways) is when the window ends, in seconds or as seconds since the epoch.
+    are available again, so the first one is after its share of that time. ``x-ratelimit-reset``
+    (Together and many gateways) is when the window ends, in seconds or as seconds since the epoch.
     """
-    pause: float | None = None
+    delay: float | None = None
     for kind in _KINDS:
         remaining = headers.get("x-ratelimit-remaining" + kind)
         if remaining is None or _seconds(remaining) != 0:
@@ -58,8 +64,8 @@ def pause_told(headers: Mapping[str, str], *, now: float) -> float | None:
         limit = _seconds(headers.get("x-ratelimit-limit" + kind))
         if kind == "-requests" and limit:
             reset /= limit
-        pause = max(pause or 0.0, min(reset, _LONGEST))
-    return pause
+        delay = max(delay or 0.0, min(reset, _LONGEST))
+    return delay
 
 
 def _duration(value: str | None, now: float) -> float | None:

@@ -1,10 +1,10 @@
-"""What is asked, checked and put together before anything is sent; pure.
+"""The request body: every field validated and encoded before anything is sent.
 
-Types and ranges are those of the service's page (WIRE.md, "Request"); where its platform's
-documents are narrower, theirs. ``extra_body`` goes in as it is, for what this does not know.
+Pure. Types and ranges are those of the service's page for the model; where that gives none, those
+of its platform's documents (https://docs.aimlapi.com). ``extra_body`` is sent as it is, for fields
+unknown here. It refuses to decide what a good value is: every value the service may accept passes.
 """
 
-import difflib
 import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,8 @@ ROLES = ("system", "user", "assistant", "tool", "developer")
 _TOOL_NAME = r"[a-zA-Z0-9_-]{1,64}"
 _MAX_TOOLS = 128
 _MAX_STOPS = 4
-_LARGEST = 1e300  # larger ones are no numbers to others who read JSON
+# Larger numbers are infinite, or invalid JSON, to parsers that read numbers as 64-bit floats.
+_LARGEST = 1e300
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
@@ -36,10 +37,10 @@ def encode_request(
     stream: bool,
     extra_body: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The body of a request as JSON bytes.
+    """Return the body of a request as JSON bytes.
 
-    ``messages`` is a list of messages, or a string, the user's only message. A parameter that is
-    None is not sent. Raises ``ConfigError`` with the field, the value and what it must be.
+    ``messages`` is a list of messages, or a string: the user's only message. A parameter that is
+    None is not sent. Raises ``ConfigError`` with the field, its value and what it must be.
     """
     body: dict[str, Any] = {
         "model": _check_model("model", model),
@@ -52,7 +53,7 @@ def encode_request(
         if value is not None:
             body[name] = check(name, value)
     if not isinstance(extra_body, Mapping) or "tools" not in extra_body:
-        _check_tool_choice_names_a_tool(body)
+        _check_tool_choice_exists(body)
     if stream:
         body["stream"] = True
     if extra_body is not None:
@@ -64,11 +65,13 @@ def encode_request(
     try:
         return dumps(body)
     except (TypeError, RecursionError) as error:
-        raise ConfigError(f"{_culprit(body)}: cannot be written as JSON ({error})") from None
+        raise ConfigError(
+            f"{_unencodable_field(body)}: cannot be encoded as JSON ({error})"
+        ) from None
 
 
 def check_messages(messages: Any) -> list[dict[str, Any]]:
-    """Messages as plain dicts, each checked. Raises ``ConfigError``."""
+    """Return messages as plain dicts, each validated. Raises ``ConfigError``."""
     if isinstance(messages, str):
         if not messages:
             raise ConfigError("messages='': must not be empty")
@@ -93,11 +96,13 @@ def _check_message(name: str, message: Any) -> dict[str, Any]:
         body["content"] = _check_content(f"{name}.content", content)
     if role == "tool" and not isinstance(body.get("tool_call_id"), str):
         raise _wrong(
-            f"{name}.tool_call_id", body.get("tool_call_id"), "the id of the call it answers"
+            f"{name}.tool_call_id",
+            body.get("tool_call_id"),
+            "the id of the tool call it responds to",
         )
     for field in ("name", "refusal", "tool_call_id"):
         if body.get(field) is not None and not isinstance(body[field], str):
-            raise _wrong(f"{name}.{field}", body[field], "text")
+            raise _wrong(f"{name}.{field}", body[field], "a string")
     if body.get("tool_calls") is not None:
         body["tool_calls"] = _check_calls(f"{name}.tool_calls", body["tool_calls"])
     return body
@@ -107,7 +112,7 @@ def _check_content(name: str, content: Any) -> Any:
     if isinstance(content, str):
         return content
     if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray) or not content:
-        raise _wrong(name, content, "text, or a list of at least one content part")
+        raise _wrong(name, content, "a string, or a list of at least one content part")
     return [_check_part(f"{name}[{i}]", part) for i, part in enumerate(content)]
 
 
@@ -123,7 +128,7 @@ def _check_part(name: str, part: Any) -> dict[str, Any]:
     if not isinstance(kind, str):
         raise _wrong(f"{name}.type", kind, "text or image_url")
     if kind == "text" and not isinstance(body.get("text"), str):
-        raise _wrong(f"{name}.text", body.get("text"), "text")
+        raise _wrong(f"{name}.text", body.get("text"), "a string")
     if kind == "image_url":
         image = _object(f"{name}.image_url", body.get("image_url"), "an object with a url")
         if not isinstance(image.get("url"), str) or not image["url"]:
@@ -138,10 +143,10 @@ def _check_call(name: str, call: Any) -> dict[str, Any]:
         f"{name}.function", body.get("function"), "an object with name and arguments"
     )
     if not isinstance(body.get("id"), str):
-        raise _wrong(f"{name}.id", body.get("id"), "text")
+        raise _wrong(f"{name}.id", body.get("id"), "a string")
     for field in ("name", "arguments"):
         if not isinstance(function.get(field), str):
-            raise _wrong(f"{name}.function.{field}", function.get(field), "text")
+            raise _wrong(f"{name}.function.{field}", function.get(field), "a string")
     return body | {"function": function}
 
 
@@ -168,7 +173,7 @@ def _number(low: float | None = None, high: float | None = None) -> _Check:
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
-            or not -_LARGEST <= value <= _LARGEST  # nor NaN, which is in no range
+            or not -_LARGEST <= value <= _LARGEST  # also false for NaN
             or (low is not None and value < low)
             or (high is not None and value > high)
         ):
@@ -233,7 +238,7 @@ def _tool(name: str, value: Any) -> dict[str, Any]:
     function = _object(f"{name}.function", body.get("function"), "an object with a name")
     _function_name(f"{name}.function.name", function.get("name"))
     if not isinstance(function.get("description"), str | None):
-        raise _wrong(f"{name}.function.description", function["description"], "text")
+        raise _wrong(f"{name}.function.description", function["description"], "a string")
     if not isinstance(function.get("parameters"), Mapping | None):
         raise _wrong(f"{name}.function.parameters", function["parameters"], "a JSON schema")
     if function.get("strict") is not None:
@@ -277,8 +282,8 @@ def _response_format(name: str, value: Any) -> dict[str, Any]:
     return body
 
 
-# WIRE.md's table, row by row (the same names as types.RequestParameters). min_p: the platform's
-# documents say 0.001 to 0.999, the service's own page at most 1, and sends 1 in its example.
+# One entry per name in types.RequestParameters. min_p: the platform's documents say 0.001 to 0.999,
+# but the service's own page says at most 1 and sends 1 in its example; a probability is at least 0.
 _CHECKS: dict[str, _Check] = {
     "max_tokens": _integer(1),
     "stop": _stop,
@@ -303,7 +308,7 @@ _CHECKS: dict[str, _Check] = {
 }
 
 
-def _check_tool_choice_names_a_tool(body: dict[str, Any]) -> None:
+def _check_tool_choice_exists(body: dict[str, Any]) -> None:
     choice = body.get("tool_choice")
     if not isinstance(choice, dict):
         return
@@ -313,15 +318,15 @@ def _check_tool_choice_names_a_tool(body: dict[str, Any]) -> None:
         raise _wrong("tool_choice.function.name", name, f"one of the tools ({', '.join(names)})")
 
 
-# --- words ------------------------------------------------------------------------------------
+# --- messages of errors -----------------------------------------------------------------------
 
 
 def _object(name: str, value: Any, expected: str) -> dict[str, Any]:
-    """The value as a dict of its own, attrs values unfolded."""
+    """Return the value as a new dict; an attrs value is converted."""
     if attrs.has(type(value)):
         try:
             return to_dict(value)
-        except (AttributeError, TypeError, RecursionError):  # a field holds what it may not
+        except (AttributeError, TypeError, RecursionError):  # a field of an unexpected type
             raise _wrong(name, value, expected) from None
     if not isinstance(value, Mapping):
         raise _wrong(name, value, expected)
@@ -331,7 +336,7 @@ def _object(name: str, value: Any, expected: str) -> dict[str, Any]:
 def _wrong(name: str, value: Any, expected: str) -> ConfigError:
     try:
         shown = _short.repr(value)
-    except (RecursionError, ValueError):  # nested too deep; a number of too many digits
+    except (RecursionError, ValueError):  # nested too deeply; a number with too many digits
         shown = f"<{type(value).__name__}>"
     return ConfigError(f"{name}={shown}: must be {expected}")
 
@@ -339,15 +344,17 @@ def _wrong(name: str, value: Any, expected: str) -> ConfigError:
 def _unknown(name: str) -> str:
     if name == "stream":
         return "stream: call stream() or complete() instead"
+    import difflib  # noqa: PLC0415 - only for this message
+
     near = difflib.get_close_matches(name, _CHECKS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{name}: not a known request field; {hint}extra_body={{{name!r}: ...}} sends it as it is"
+        f"{name}: unknown request field; {hint}to send it anyway, use extra_body={{{name!r}: ...}}"
     )
 
 
-def _culprit(body: dict[str, Any]) -> str:
-    """The name of the first field that cannot be written as JSON."""
+def _unencodable_field(body: dict[str, Any]) -> str:
+    """Return the name of the first field that cannot be encoded as JSON."""
     for name, value in body.items():
         try:
             dumps(value)

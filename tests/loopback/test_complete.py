@@ -1,4 +1,4 @@
-"""Plain calls over a real socket: what is sent, what comes back, what is retried."""
+"""Plain calls over a real socket: what is sent, what is returned, what is retried."""
 
 import asyncio
 from typing import Any
@@ -43,7 +43,7 @@ WEATHER = {
     },
 }
 
-# Every field of WIRE.md's request table, with a value that the simulator's own check accepts.
+# Every request field, with a value that the simulator's own validation accepts.
 FIELDS: dict[str, Any] = {
     "max_tokens": 7,
     "stop": ["one", "two"],
@@ -98,7 +98,9 @@ async def test_all_fields_at_once(client: LaplasClient, simulator: Simulator) ->
     assert len(completion.choices) == 2
 
 
-async def test_what_we_do_not_know_passes(client: LaplasClient, simulator: Simulator) -> None:
+async def test_unknown_fields_and_headers_are_sent(
+    client: LaplasClient, simulator: Simulator
+) -> None:
     await client.complete("Hello", extra_body={"new": {"deep": 1}}, extra_headers={"X-Team": "a"})
     assert simulator.requests[0].body["new"] == {"deep": 1}
     assert simulator.requests[0].headers["x-team"] == "a"
@@ -112,8 +114,8 @@ async def test_a_conversation_with_a_tool(client: LaplasClient, simulator: Simul
     assert "place" in orjson.loads(call.function.arguments)
 
     history += [asked.message, Message("tool", "Rain.", tool_call_id=call.id)]
-    told = await client.complete(history, tools=[WEATHER])
-    assert told.text
+    completion = await client.complete(history, tools=[WEATHER])
+    assert completion.text
     assert simulator.counts.answered == 2
 
 
@@ -145,14 +147,16 @@ async def test_a_callers_session_is_used_and_left_open(key: str, simulator: Simu
     assert simulator.requests[0].headers["x-session"] == "mine"
 
 
-async def test_a_callers_closed_session_is_told(key: str, simulator: Simulator) -> None:
+async def test_a_callers_closed_session_is_a_config_error(key: str, simulator: Simulator) -> None:
     async with aiohttp.ClientSession() as session:
         client = LaplasClient(key, simulator.base_url, session=session)
     with pytest.raises(ConfigError, match="session"):
         await client.complete("Hello")
 
 
-async def test_the_calls_people_already_have(client: LaplasClient, simulator: Simulator) -> None:
+async def test_the_calls_of_the_openai_client_work(
+    client: LaplasClient, simulator: Simulator
+) -> None:
     messages = [{"role": "user", "content": "Hello"}]
     completion = await client.chat.completions.create(model="m", messages=messages, max_tokens=9)
     stream = await client.chat.completions.create(
@@ -181,7 +185,7 @@ async def test_the_calls_people_already_have(client: LaplasClient, simulator: Si
         (Fault.html(status=403), APIError),
     ],
 )
-async def test_what_cannot_heal_is_asked_once(
+async def test_a_permanent_error_is_not_retried(
     client: LaplasClient, simulator: Simulator, fault: Fault, error: type[APIError]
 ) -> None:
     simulator.script(fault)
@@ -213,7 +217,7 @@ async def test_what_cannot_heal_is_asked_once(
     ids=repr,
 )
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_what_can_heal_is_asked_again(
+async def test_a_transient_error_is_retried(
     client: LaplasClient, simulator: Simulator, fault: Fault, *, streamed: bool
 ) -> None:
     simulator.script(fault, fault)
@@ -228,7 +232,7 @@ async def test_what_can_heal_is_asked_again(
     assert completion.attempts[2].error is None
 
 
-async def test_the_last_error_carries_every_try(key: str, simulator: Simulator) -> None:
+async def test_the_last_error_records_every_attempt(key: str, simulator: Simulator) -> None:
     simulator.script_always(Fault.status(503))
     policy = RetryPolicy(max_attempts=3, jitter=lambda _: 0.0)
     async with LaplasClient(key, simulator.base_url, retry=policy) as client:
@@ -249,7 +253,9 @@ async def test_a_retry_after_beyond_the_cap_raises(
     assert simulator.counts.requests == 1
 
 
-async def test_nobody_listens(key: str, policy: RetryPolicy, unused_port: int) -> None:
+async def test_a_refused_connection_was_not_sent_and_not_billed(
+    key: str, policy: RetryPolicy, unused_port: int
+) -> None:
     policy = RetryPolicy(max_attempts=2, jitter=lambda _: 0.0)
     async with LaplasClient(key, f"http://127.0.0.1:{unused_port}/v1", retry=policy) as client:
         with pytest.raises(ConnectionFailedError) as caught:
@@ -281,7 +287,7 @@ async def test_the_total_bounds_a_plain_call(client: LaplasClient, simulator: Si
     ],
     ids=repr,
 )
-async def test_nonsense_is_a_typed_error_that_quotes_it(
+async def test_an_invalid_success_body_is_an_error_that_quotes_it(
     client: LaplasClient, simulator: Simulator, fault: Fault
 ) -> None:
     simulator.script(fault)
@@ -301,7 +307,7 @@ async def test_an_error_inside_a_success_is_an_error(
     assert completion.attempts[0].error.startswith("RateLimitError: 429: slow down")
 
 
-async def test_cost_is_told_by_body_or_headers(key: str) -> None:
+async def test_the_cost_is_read_from_body_or_stream(key: str) -> None:
     async with (
         Simulator(api_key=key, costs=True) as simulator,
         LaplasClient(key, simulator.base_url) as client,
@@ -333,7 +339,7 @@ async def test_cost_is_told_by_body_or_headers(key: str) -> None:
     ],
     ids=repr,
 )
-async def test_bad_input_is_told_before_a_socket_is_opened(
+async def test_invalid_arguments_raise_before_a_connection_is_opened(
     client: LaplasClient, simulator: Simulator, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(ConfigError):
@@ -358,12 +364,12 @@ async def test_bad_input_is_told_before_a_socket_is_opened(
         5,
     ],
 )
-def test_a_bad_url_is_told_at_once(url: Any) -> None:
+def test_an_invalid_url_raises_at_once(url: Any) -> None:
     with pytest.raises(ConfigError):
         LaplasClient("k", url)
 
 
-def test_a_missing_key_tells_what_to_do() -> None:
+def test_a_missing_key_names_the_variable_to_set() -> None:
     with pytest.raises(ConfigError, match="LAPLAS_API_KEY"):
         LaplasClient()
 
@@ -375,7 +381,9 @@ async def test_forty_calls_share_one_gate(client: LaplasClient, simulator: Simul
     assert client.gate.limiter.in_flight == 0
 
 
-async def test_every_error_is_ours(client: LaplasClient, simulator: Simulator) -> None:
+async def test_a_very_long_retry_after_raises_a_rate_limit_error(
+    client: LaplasClient, simulator: Simulator
+) -> None:
     simulator.script(Fault.status(429, retry_after=9999))
     with pytest.raises(LaplasError) as caught:
         await client.complete("Hello")
@@ -396,12 +404,12 @@ async def test_a_call_ends_when_the_client_is_closed(key: str, simulator: Simula
     assert await simulator.wait_for(lambda counts: counts.open_connections == 0)
 
 
-async def test_an_answer_that_says_none_is_left_makes_the_next_wait(
+async def test_a_response_with_no_requests_remaining_delays_the_next(
     simulator: Simulator, key: str
 ) -> None:
     body = {"choices": [{"message": {"role": "assistant", "content": "Rhine"}}]}
-    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
-    simulator.script(Fault.status(200, body=body, headers=told))
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
+    simulator.script(Fault.status(200, body=body, headers=headers))
     async with LaplasClient(key, simulator.base_url, limits=Limits(max_wait=0.001)) as client:
         assert (await client.complete("Name a river.")).text == "Rhine"
         with pytest.raises(RequestTimeoutError) as caught:
@@ -410,7 +418,7 @@ async def test_an_answer_that_says_none_is_left_makes_the_next_wait(
     assert simulator.counts.requests == 1
 
 
-async def test_a_large_answer(client: LaplasClient, simulator: Simulator) -> None:
+async def test_a_large_response(client: LaplasClient, simulator: Simulator) -> None:
     text = 'Er sagte: "Das Wasser fließt." 🙂 河流\n' * 20_000
     body = {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
     whole = orjson.dumps(body)

@@ -1,4 +1,4 @@
-"""The key never shows and never travels; nobody can be made to trust or to swallow too much."""
+"""The key never leaks, TLS is verified, and no response exhausts memory (laws 5 and 7)."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ async def read_stream(client: LaplasClient) -> None:
 
 
 def everything_of(error: BaseException) -> str:
-    """What anyone could print of an error: words, fields, pickle, traceback."""
+    """Everything that can be printed of an error: message, fields, pickle, traceback."""
     fields = {name: repr(value) for name, value in vars(error).items()}
     trace = "".join(traceback.format_exception(error))
     return f"{error!r} {error} {fields} {pickle.dumps(error)!r} {trace}"
@@ -57,7 +57,7 @@ ECHOES = {
     "JSON of another kind": Fault.raw(data=b'{"authorization": "Bearer {key-of-nobody}"}'),
     "an error in a success": Fault.raw(data=b'{"error": "bad key {key-of-nobody}"}'),
     "a cut": Fault.cut(after=1),
-    "nobody": Fault.drop(),
+    "no response": Fault.drop(),
 }
 
 
@@ -66,7 +66,7 @@ ECHOES = {
 async def test_the_key_is_in_no_error(
     name: str, caplog: pytest.LogCaptureFixture, *, streamed: bool
 ) -> None:
-    # The server echoes it: braces are not in the alphabet of keys, so this stands for itself.
+    # A text with braces, which occurs nowhere else in a response, so that every echo is found.
     key = "{key-of-nobody}"
     caplog.set_level(logging.DEBUG)
     async with (
@@ -82,22 +82,22 @@ async def test_the_key_is_in_no_error(
 
 
 @pytest.mark.parametrize("fault", [Fault.status(401), Fault.drop(), Fault.cut()], ids=repr)
-async def test_the_key_is_in_no_locals_of_a_traceback(
+async def test_the_key_is_not_in_the_locals_of_a_traceback(
     client: LaplasClient, simulator: Simulator, key: str, fault: Fault
 ) -> None:
-    """As error trackers send them: with the repr of every local variable."""
+    """Error trackers send the repr of every local variable."""
     simulator.script_always(fault)
     error = await failing(client, streamed=True)
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-    ours = [frame for frame in shown.stack if "test_security" not in frame.filename]
-    assert ours
-    for frame in ours:
+    frames = [frame for frame in shown.stack if "test_security" not in frame.filename]
+    assert frames
+    for frame in frames:
         assert key not in str(frame.locals)
     for value in (client, vars(client), vars(client._transport)):
         assert key not in repr(value)
 
 
-async def test_a_redirect_is_told_and_not_followed(
+async def test_a_redirect_is_not_followed(
     client: LaplasClient, simulator: Simulator, key: str
 ) -> None:
     async with Simulator(api_key=key) as other:
@@ -112,7 +112,7 @@ async def test_a_redirect_is_told_and_not_followed(
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com/v1", "http://10.0.0.1/v1"])
-def test_plain_http_to_elsewhere_warns(url: str) -> None:
+def test_http_to_another_host_warns(url: str) -> None:
     with pytest.warns(UserWarning, match="https"):
         LaplasClient("k", url)
 
@@ -120,7 +120,7 @@ def test_plain_http_to_elsewhere_warns(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://localhost/v1", "http://127.0.0.9:1/v1", "http://[::1]:1/v1", "https://x/v1"]
 )
-def test_loopback_and_https_do_not(url: str) -> None:
+def test_loopback_and_https_do_not_warn(url: str) -> None:
     LaplasClient("k", url)
 
 
@@ -137,13 +137,13 @@ def test_loopback_and_https_do_not(url: str) -> None:
     ],
     ids=repr,
 )
-def test_what_would_open_a_hole_is_refused(arguments: dict[str, Any]) -> None:
+def test_an_insecure_setting_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         LaplasClient(**{"api_key": "k", "base_url": "https://x/v1", **arguments})
     assert "ключ" not in str(caught.value)
 
 
-async def test_a_ca_file_that_is_none(tmp_path: Path, simulator: Simulator) -> None:
+async def test_an_invalid_ca_file_is_a_config_error(tmp_path: Path, simulator: Simulator) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
     for name in ("ca.pem", "missing.pem"):
         async with LaplasClient("k", "https://127.0.0.1:1/v1", ca_file=tmp_path / name) as client:
@@ -151,7 +151,7 @@ async def test_a_ca_file_that_is_none(tmp_path: Path, simulator: Simulator) -> N
                 await client.complete("Hello")
 
 
-async def test_a_certificate_that_is_not_trusted_is_told_once(
+async def test_an_untrusted_certificate_is_not_retried(
     authority: tuple[Path, ssl.SSLContext],
 ) -> None:
     ca_file, context = authority
@@ -180,7 +180,7 @@ async def test_a_certificate_that_is_not_trusted_is_told_once(
         await runner.cleanup()
 
 
-async def test_proxies_of_the_environment_are_honoured(
+async def test_a_proxy_from_the_environment_is_used(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -213,7 +213,7 @@ async def test_proxies_of_the_environment_are_honoured(
         ({"all_proxy": "socks5://p:1"}, "https://x/v1", None),
     ],
 )
-def test_which_proxy(
+def test_the_proxy_depends_on_scheme_and_host(
     variables: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
@@ -221,7 +221,7 @@ def test_which_proxy(
     assert environment_proxy(yarl.URL(url)) == proxy
 
 
-def test_sockets_are_kept_alive() -> None:
+def test_sockets_use_tcp_keep_alive() -> None:
     import socket
 
     with make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as made:
@@ -230,7 +230,7 @@ def test_sockets_are_kept_alive() -> None:
             assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
-async def test_an_answer_cannot_exhaust_memory(client: LaplasClient, simulator: Simulator) -> None:
+async def test_a_response_cannot_exhaust_memory(client: LaplasClient, simulator: Simulator) -> None:
     """64 MiB is the bound of a body, decompressed; a bomb is a few kilobytes on the wire."""
     bomb = gzip.compress(b'{"choices":["' + b" " * (MAX_BODY_BYTES + 1) + b'"]}')
     assert len(bomb) < 100_000
@@ -245,7 +245,7 @@ async def test_an_answer_cannot_exhaust_memory(client: LaplasClient, simulator: 
     gc.collect()
 
 
-async def test_an_endless_error_body_is_cut(client: LaplasClient, simulator: Simulator) -> None:
+async def test_a_huge_error_body_is_shortened(client: LaplasClient, simulator: Simulator) -> None:
     simulator.script(Fault.status(400, body=b"x" * 1_000_000))
     error = await failing(client, streamed=False)
     assert isinstance(error, APIError)

@@ -55,18 +55,18 @@ TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
     JournalError: (LaplasError,),
 }
 
-TRIES = (Attempt(1.0, 0.5, 429, "r-0", "RateLimitError: 429", may_be_billed=False), Attempt(2.0))
-SAID = {"request_id": "r-1", "attempts": TRIES}
-TOLD = {"status": 429, "code": "c", "retry_after": 1.5, "body": {"message": ["m"]}}
+ATTEMPTS = (Attempt(1.0, 0.5, 429, "r-0", "RateLimitError: 429", may_be_billed=False), Attempt(2.0))
+COMMON = {"request_id": "r-1", "attempts": ATTEMPTS}
+DETAILS = {"status": 429, "code": "c", "retry_after": 1.5, "body": {"message": ["m"]}}
 PARTIAL = {"partial": ChatCompletion("i", [Choice(message=Message(content="é"))], request_id="r")}
 
 
 def data_of(kind: type[LaplasError]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if issubclass(kind, APIError | TransportError | StreamError):
-        data |= SAID
+        data |= COMMON
     if issubclass(kind, APIError | StreamAPIError):
-        data |= TOLD
+        data |= DETAILS
     if issubclass(kind, StreamError):
         data |= PARTIAL
     if kind is ConnectionFailedError:
@@ -83,21 +83,23 @@ def classes() -> list[type[LaplasError]]:
     return [one for one in members if inspect.isclass(one) and issubclass(one, LaplasError)]
 
 
-def test_the_tree_is_the_one_that_was_drawn() -> None:
+def test_the_class_tree() -> None:
     assert set(classes()) == TREE.keys()
     for kind, bases in TREE.items():
         assert all(issubclass(kind, base) for base in bases)
         above = {base for base in kind.__mro__[1:] if base in TREE}
-        drawn = {base for base in TREE if any(issubclass(b, base) for b in bases)}
-        assert above == drawn
+        expected = {base for base in TREE if any(issubclass(b, base) for b in bases)}
+        assert above == expected
         assert issubclass(kind, ValueError) == (kind is ConfigError)
         assert issubclass(kind, TimeoutError) == (kind.__name__.endswith("TimeoutError"))
 
 
 @pytest.mark.parametrize("kind", TREE)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_error_survives_pickling_whole(kind: type[LaplasError], protocol: int) -> None:
-    error = kind("in words: é", **data_of(kind))
+def test_an_error_survives_pickling_with_all_its_data(
+    kind: type[LaplasError], protocol: int
+) -> None:
+    error = kind("message: é", **data_of(kind))
     again = pickle.loads(pickle.dumps(error, protocol))
     assert_same(again, error)
     partial = getattr(error, "partial", ChatCompletion())
@@ -106,8 +108,8 @@ def test_an_error_survives_pickling_whole(kind: type[LaplasError], protocol: int
 
 @pytest.mark.parametrize("kind", TREE)
 @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
-def test_an_error_is_copied_whole(kind: type[LaplasError], make: Any) -> None:
-    error = kind("in words", **data_of(kind))
+def test_an_error_is_copied_with_all_its_data(kind: type[LaplasError], make: Any) -> None:
+    error = kind("a message", **data_of(kind))
     error.add_note("a note")
     assert_same(make(error), error)
 
@@ -122,16 +124,16 @@ def assert_same(one: LaplasError, other: LaplasError) -> None:
 
 
 @pytest.mark.parametrize("kind", TREE)
-def test_an_error_says_its_words(kind: type[LaplasError]) -> None:
-    error = kind("in words", **data_of(kind))
-    assert str(error) == error.message == "in words"
-    assert repr(error) == f"{kind.__name__}('in words')"
+def test_an_error_shows_its_message(kind: type[LaplasError]) -> None:
+    error = kind("a message", **data_of(kind))
+    assert str(error) == error.message == "a message"
+    assert repr(error) == f"{kind.__name__}('a message')"
     for name, value in data_of(kind).items():
         assert getattr(error, name) == value
 
 
 @pytest.mark.parametrize("kind", TREE)
-def test_an_error_without_anything_has_its_attributes_all_the_same(kind: type[LaplasError]) -> None:
+def test_an_error_without_data_has_every_attribute(kind: type[LaplasError]) -> None:
     error = kind()
     assert (error.message, error.attempts, error.request_id) == ("", (), None)
     if isinstance(error, StreamError):
@@ -142,16 +144,21 @@ def test_an_error_without_anything_has_its_attributes_all_the_same(kind: type[La
         assert (error.sent, error.permanent) == (True, False)
 
 
-def test_two_partials_are_two() -> None:
+def test_two_errors_do_not_share_a_partial() -> None:
     one, other = StreamError(), StreamError()
     one.partial.id = "x"
     assert other.partial.id == ""
 
 
 @pytest.mark.parametrize("kind", TREE)
-def test_a_class_says_what_it_means(kind: type[LaplasError]) -> None:
+def test_every_class_has_its_own_docstring(kind: type[LaplasError]) -> None:
     assert "__doc__" in vars(kind)
     assert kind.__doc__
+
+
+@pytest.mark.parametrize("phase", ["connect", "first_token", "total", "turn"])
+def test_every_phase_of_a_timeout_is_documented(phase: str) -> None:
+    assert f'"{phase}"' in (RequestTimeoutError.__doc__ or "")
 
 
 def test_a_group_of_errors_is_split_by_class() -> None:

@@ -1,4 +1,4 @@
-"""The values: what they shorten, what they compare, what they keep."""
+"""The values: shortcuts, comparison, pickling, independence."""
 
 import copy
 import pickle
@@ -39,14 +39,14 @@ VALUES = [one for one in vars(types).values() if isinstance(one, type) and attrs
         ([TextPart("a"), ImagePart(ImageURL("u")), TextPart("b")], "ab"),
         ([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}], "a"),
         ([{"type": "text", "text": None}], ""),
-        ([{"type": "text"}, "rubbish", None], ""),
+        ([{"type": "text"}, "not a part", None], ""),
     ],
 )
 def test_a_message_s_text_is_its_parts_joined(content: Any, text: str) -> None:
     assert Message("user", content).text == text
 
 
-def test_a_completion_shortens_the_way_to_its_first_choice() -> None:
+def test_a_completion_has_shortcuts_to_its_first_choice() -> None:
     call = ToolCall("c")
     first = Choice(0, Message(content="a", tool_calls=[call]), "stop")
     completion = ChatCompletion(choices=[first, Choice(1, Message(content="b"), "length")])
@@ -56,7 +56,7 @@ def test_a_completion_shortens_the_way_to_its_first_choice() -> None:
     assert completion.tool_calls == [call]
 
 
-def test_a_completion_of_nothing_shortens_to_nothing() -> None:
+def test_the_shortcuts_of_a_completion_without_choices_are_empty() -> None:
     completion = ChatCompletion()
     assert completion.message == Message()
     assert (completion.text, completion.finish_reason, completion.tool_calls) == ("", None, [])
@@ -74,11 +74,11 @@ def test_a_completion_of_nothing_shortens_to_nothing() -> None:
         ([ChunkChoice(0, Delta(content="a")), ChunkChoice(0, Delta(content="b"))], "ab"),
     ],
 )
-def test_a_chunk_s_text_is_what_it_adds_to_choice_0(choices: Any, text: str) -> None:
+def test_a_chunk_s_text_is_the_text_it_adds_to_choice_0(choices: Any, text: str) -> None:
     assert ChatCompletionChunk(choices=choices).text == text
 
 
-def test_how_a_completion_came_does_not_count_in_a_comparison() -> None:
+def test_comparing_completions_ignores_how_they_were_obtained() -> None:
     one = ChatCompletion("i", request_id="a", cost=Cost(1.0), attempts=(Attempt(1.0),))
     assert one == ChatCompletion("i", request_id="b")
     assert one != ChatCompletion("j", request_id="a")
@@ -95,26 +95,26 @@ def test_a_value_survives_pickling_and_copying_and_is_documented(cls: Any) -> No
 
 
 @pytest.mark.parametrize("cls", [cls for cls in VALUES if "extra" in attrs.fields_dict(cls)])
-def test_no_two_values_share_what_was_left_out(cls: Any) -> None:
+def test_values_do_not_share_their_defaults(cls: Any) -> None:
     one, other = cls(), cls()
     one.extra["x"] = 1
     assert other.extra == {}
 
 
 @pytest.mark.parametrize("value", [TextPart("a"), ImageURL("u"), Cost(1.0), Attempt(1.0)])
-def test_plain_records_cannot_be_changed(value: Any) -> None:
+def test_records_are_immutable_and_hashable(value: Any) -> None:
     name = attrs.fields(type(value))[0].name
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(value, name, "b")
     assert hash(value) == hash(copy.copy(value))
 
 
-def test_a_misspelt_field_is_told() -> None:
+def test_setting_an_unknown_attribute_raises() -> None:
     with pytest.raises(AttributeError):
         Message().contents = "x"  # type: ignore[attr-defined]
 
 
-def test_each_request_field_may_be_none_and_none_is_needed() -> None:
+def test_every_request_field_is_optional_and_may_be_none() -> None:
     assert not RequestParameters.__required_keys__
     for kind in typing.get_type_hints(RequestParameters).values():
         assert type(None) in typing.get_args(kind)

@@ -1,4 +1,4 @@
-"""JSON to values and back: tolerant where nothing is lost, never another error."""
+"""JSON to values and back: tolerant where that loses nothing, and no error but DecodeError."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ from laplas_async.wire.codec import (
     decode_completion,
     dumps,
     loads,
-    mend,
+    repair_text,
     structure,
     to_dict,
 )
 
-PAGE = {  # the answer on the service's page
+PAGE = {  # the response on the service's page
     "id": "npQhshu-3NKUce-92da9f512c0f70b9",
     "object": "chat.completion",
     "choices": [
@@ -178,21 +178,21 @@ CHUNK = object_of(
 )
 
 
-def without_nulls(value: Any, *, ours: bool = True) -> Any:
-    """A body less the nulls of the objects we know; what is unknown keeps its own."""
-    if isinstance(value, dict) and ours:
+def without_nulls(value: Any, *, known: bool = True) -> Any:
+    """A body without nulls, except those inside unknown fields."""
+    if isinstance(value, dict) and known:
         return {
-            name: without_nulls(item, ours=not name.startswith("x_"))
+            name: without_nulls(item, known=not name.startswith("x_"))
             for name, item in value.items()
             if item is not None
         }
-    if isinstance(value, list) and ours:
+    if isinstance(value, list) and known:
         return [without_nulls(item) for item in value]
     return value
 
 
 def keep_parts(body: dict[str, Any]) -> dict[str, Any]:
-    """Parts of a content are plain values, never read: their nulls stay."""
+    """Content parts are kept as plain values, so their nulls remain."""
     expected: dict[str, Any] = without_nulls(body)
     for plain, choice in zip(body["choices"], expected["choices"], strict=True):
         if isinstance(plain.get("message", {}).get("content"), list):
@@ -202,19 +202,19 @@ def keep_parts(body: dict[str, Any]) -> dict[str, Any]:
 
 @settings(max_examples=200, deadline=None)
 @given(COMPLETION)
-def test_a_completion_is_written_back_as_it_was_read(body: dict[str, Any]) -> None:
+def test_a_completion_is_encoded_as_it_was_decoded(body: dict[str, Any]) -> None:
     assert to_dict(structure(body, ChatCompletion)) == keep_parts(body)
 
 
 @settings(max_examples=200, deadline=None)
 @given(CHUNK)
-def test_a_chunk_is_written_back_as_it_was_read(body: dict[str, Any]) -> None:
+def test_a_chunk_is_encoded_as_it_was_decoded(body: dict[str, Any]) -> None:
     assert to_dict(structure(body, ChatCompletionChunk)) == without_nulls(body)
 
 
 @st.composite
 def mutated(draw: st.DrawFn, bodies: st.SearchStrategy[Any]) -> bytes:
-    """A right body with anything at all in one place."""
+    """A valid body with an arbitrary value in one place."""
     body = draw(bodies)
     holder, key = draw(st.sampled_from(list(places(body))))
     holder[key] = draw(ANY_JSON)
@@ -230,7 +230,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @settings(max_examples=300, deadline=None)
 @given(mutated(COMPLETION) | ANY_JSON.map(lambda v: json.dumps(v).encode()) | st.binary())
-def test_any_answer_is_a_completion_or_a_decode_error(data: bytes) -> None:
+def test_every_body_is_a_completion_or_a_decode_error(data: bytes) -> None:
     try:
         completion = decode_completion(data)
     except DecodeError:
@@ -243,7 +243,7 @@ def test_any_answer_is_a_completion_or_a_decode_error(data: bytes) -> None:
     st.lists(mutated(CHUNK) | ANY_JSON.map(lambda v: json.dumps(v).encode()), max_size=3),
     st.sampled_from(["", "message", "error", "ping"]),
 )
-def test_any_event_is_a_chunk_an_error_or_nothing(events: list[bytes], kind: str) -> None:
+def test_every_event_is_a_chunk_an_error_or_nothing(events: list[bytes], kind: str) -> None:
     reader = ChunkReader()
     for data in events:
         try:
@@ -259,7 +259,7 @@ def test_any_event_is_a_chunk_an_error_or_nothing(events: list[bytes], kind: str
 
 @settings(max_examples=200, deadline=None)
 @given(mutated(COMPLETION).map(json.loads))
-def test_any_json_in_place_of_a_stream_is_a_chunk_or_a_decode_error(body: Any) -> None:
+def test_every_json_body_instead_of_a_stream_is_a_chunk_or_a_decode_error(body: Any) -> None:
     if isinstance(body, dict):
         try:
             chunk_from_completion(body)
@@ -270,7 +270,7 @@ def test_any_json_in_place_of_a_stream_is_a_chunk_or_a_decode_error(body: Any) -
 # --- tolerance --------------------------------------------------------------------------------
 
 
-def test_the_page_s_own_answer_is_read() -> None:
+def test_the_response_of_the_service_s_page_is_decoded() -> None:
     completion = decode_completion(json.dumps(PAGE).encode())
     assert completion.text == "Hello.  How can I assist you today?"
     assert completion.finish_reason == "stop"
@@ -280,12 +280,12 @@ def test_the_page_s_own_answer_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PAGE if name != "choices"])
-def test_null_is_absent(name: str) -> None:
+def test_null_means_absent(name: str) -> None:
     without = {key: value for key, value in PAGE.items() if key != name}
     assert completion_from(PAGE | {name: None}) == completion_from(without)
 
 
-def test_unknown_fields_are_kept_where_they_came() -> None:
+def test_an_unknown_field_is_kept_in_the_extra_of_its_object() -> None:
     body = json.loads(json.dumps(PAGE))
     body["choices"][0]["message"]["reasoning_content"] = "hm"
     body["choices"][0]["stop_reason"] = 128009
@@ -301,19 +301,19 @@ def test_unknown_fields_are_kept_where_they_came() -> None:
 
 @pytest.mark.parametrize("name", ["id", "created", "model", "object", "usage"])
 @pytest.mark.parametrize("odd", [[], {"a": 1}, True, "x", 1.5, 7])
-def test_metadata_of_an_odd_shape_is_kept_and_costs_no_text(name: str, odd: Any) -> None:
+def test_metadata_of_an_unexpected_type_is_kept_and_loses_no_text(name: str, odd: Any) -> None:
     body = PAGE | {name: odd}
     completion = completion_from(body)
     assert completion.text == "Hello.  How can I assist you today?"
-    told = to_dict(completion).get(name)
+    kept = to_dict(completion).get(name)
     fits = {"created": (1.5, 7), "usage": ({"a": 1},)}.get(name, ("x",))
-    assert told == odd or odd in fits
+    assert kept == odd or odd in fits
 
 
 @pytest.mark.parametrize(
     "created", [float("inf"), float("nan"), -float("inf"), 1e999, 10**400, "1", True]
 )
-def test_an_odd_time_of_creation_costs_no_text(created: Any) -> None:
+def test_an_unexpected_creation_time_loses_no_text(created: Any) -> None:
     completion = decode_completion(json.dumps(PAGE | {"created": created}).encode())
     assert completion.text == "Hello.  How can I assist you today?"
 
@@ -330,7 +330,7 @@ def test_an_odd_time_of_creation_costs_no_text(created: Any) -> None:
         "x",
     ],
 )
-def test_logprobs_of_another_shape_are_kept_whole(logprobs: Any) -> None:
+def test_logprobs_of_another_shape_are_kept(logprobs: Any) -> None:
     data = body_of(message={"content": "a"}, logprobs=logprobs)
     completion = decode_completion(data)
     assert completion.text == "a"
@@ -357,14 +357,14 @@ def test_logprobs_of_another_shape_are_kept_whole(logprobs: Any) -> None:
         [],
     ],
 )
-def test_text_of_an_odd_shape_is_refused(choice: Any) -> None:
+def test_text_of_an_unexpected_type_is_refused(choice: Any) -> None:
     with pytest.raises(DecodeError):
         decode_completion(json.dumps({"choices": [choice]}).encode())
 
 
 @pytest.mark.parametrize("index", ["1", [], {}, 1.5, True])
-def test_a_choice_is_never_taken_for_another(index: Any) -> None:
-    """An index of an odd shape is no index 0: two answers would be mixed into one text."""
+def test_a_choice_is_never_mistaken_for_another(index: Any) -> None:
+    """An index of an unexpected type is not 0: two choices would be mixed into one text."""
     body = json.dumps({"choices": [{"index": index, "delta": {"content": "b"}}]}).encode()
     try:
         chunk = ChunkReader().read(body)
@@ -375,24 +375,24 @@ def test_a_choice_is_never_taken_for_another(index: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b'"x"', b"null", b"{}", b'{"choices":{}}', b""])
-def test_what_has_no_choices_is_no_completion(body: bytes) -> None:
+def test_a_body_without_choices_is_not_a_completion(body: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_completion(body)
 
 
-def test_arguments_given_as_an_object_become_their_json_text() -> None:
+def test_arguments_sent_as_an_object_become_json_text() -> None:
     call = {"id": "c", "function": {"name": "f", "arguments": {"city": "Genève", "n": 1}}}
     completion = decode_completion(body_of(message={"tool_calls": [call]}))
     arguments = completion.tool_calls[0].function.arguments
     assert json.loads(arguments) == {"city": "Genève", "n": 1}
 
 
-def test_a_delta_s_content_in_parts_is_their_text() -> None:
+def test_a_delta_s_content_parts_are_their_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "thinking"}, {"type": "text", "text": "b"}]
     assert structure({"content": parts}, Delta).content == "ab"
 
 
-def test_tool_calls_of_nothing_are_none() -> None:
+def test_an_empty_list_of_tool_calls_is_none() -> None:
     assert completion_from(PAGE).message.tool_calls is None
 
 
@@ -406,7 +406,7 @@ def test_tool_calls_of_nothing_are_none() -> None:
         (b'{"choices":[{"message":{"content":"\xed\xa0\xbd"}}]}', "\ufffd\ufffd\ufffd"),
     ],
 )
-def test_text_that_cannot_be_encoded_is_mended(data: bytes, text: str) -> None:
+def test_text_that_cannot_be_encoded_is_repaired(data: bytes, text: str) -> None:
     assert decode_completion(data).text == text
 
 
@@ -433,7 +433,7 @@ DEPTHS = [300, 480, 600, 900, 990, 1000, 1020, 1100, 100_000]
     ],
 )
 @pytest.mark.parametrize("read", [decode_completion, lambda data: ChunkReader().read(data)])
-def test_deep_nesting_is_read_or_refused(
+def test_deep_nesting_is_decoded_or_refused(
     read: Callable[[bytes], Any], shape: bytes, depth: int
 ) -> None:
     try:
@@ -443,7 +443,7 @@ def test_deep_nesting_is_read_or_refused(
 
 
 @pytest.mark.parametrize("depth", [600, 900, 1000])
-def test_deep_nesting_in_place_of_a_stream_is_read_or_refused(depth: int) -> None:
+def test_deep_nesting_instead_of_a_stream_is_decoded_or_refused(depth: int) -> None:
     try:
         chunk_from_completion({"choices": loads(_deep_list(depth))})
     except DecodeError:
@@ -452,14 +452,14 @@ def test_deep_nesting_in_place_of_a_stream_is_read_or_refused(depth: int) -> Non
 
 @pytest.mark.parametrize("number", ["1" + "0" * 30, "1" + "0" * 400, "9" * 5000, "1e400", "-0.0"])
 @pytest.mark.parametrize("name", ["created", "n", "usage", "id"])
-def test_huge_numbers_are_read_or_refused(number: str, name: str) -> None:
+def test_huge_numbers_are_decoded_or_refused(number: str, name: str) -> None:
     try:
         decode_completion(f'{{"choices":[],"{name}":{number}}}'.encode())
     except DecodeError:
         return
 
 
-def test_a_decode_error_quotes_a_little() -> None:
+def test_a_decode_error_quotes_the_beginning() -> None:
     with pytest.raises(DecodeError, match="not JSON") as caught:
         loads(b"<html>" + b"x" * 10_000)
     assert "<html>" in str(caught.value)
@@ -485,12 +485,12 @@ def test_a_decode_error_quotes_a_little() -> None:
         (None, {}, None),
     ],
 )
-def test_cost_is_what_was_told(meta: Any, headers: Any, cost: Cost | None) -> None:
+def test_the_cost_is_the_reported_one(meta: Any, headers: Any, cost: Cost | None) -> None:
     assert cost_from(meta, headers) == cost
 
 
 @pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), "nan", "inf"])
-def test_a_cost_that_is_no_number_is_not_told(number: Any) -> None:
+def test_a_cost_that_is_not_a_number_is_none(number: Any) -> None:
     data = json.dumps({"choices": [], "meta": {"usage": {"credits_used": number}}}).encode()
     assert decode_completion(data).cost is None
 
@@ -535,11 +535,11 @@ def test_a_cost_that_is_no_number_is_not_told(number: Any) -> None:
         ),
     ],
 )
-def test_what_is_none_is_left_out_and_extra_is_put_back(value: Any, plain: dict[str, Any]) -> None:
+def test_none_is_left_out_and_extra_is_put_back(value: Any, plain: dict[str, Any]) -> None:
     assert to_dict(value) == plain
 
 
-def test_how_a_completion_came_is_not_written() -> None:
+def test_how_a_completion_was_obtained_is_not_encoded() -> None:
     completion = ChatCompletion(request_id="r", cost=Cost(1.0), extra={"x": 1})
     assert to_dict(completion) == {
         "id": "",
@@ -551,7 +551,7 @@ def test_how_a_completion_came_is_not_written() -> None:
     }
 
 
-def test_dumps_writes_attrs_values_and_other_mappings_and_sequences() -> None:
+def test_dumps_encodes_attrs_values_and_other_mappings_and_sequences() -> None:
     value = {"a": Message("user", "x"), "b": MappingProxyType({"c": 1}), "d": (1, range(2))}
     written = orjson.loads(dumps(value))
     assert written == {"a": {"role": "user", "content": "x"}, "b": {"c": 1}, "d": [1, [0, 1]]}
@@ -579,15 +579,15 @@ CIRCULAR.append(CIRCULAR)
         pytest.param(Message("user", content=object()), id="odd message"),  # type: ignore[arg-type]
     ],
 )
-def test_what_json_cannot_hold_is_refused(value: Any) -> None:
+def test_a_value_that_json_cannot_represent_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
         dumps({"value": value})
 
 
 @settings(deadline=None)
 @given(ANY_TEXT)
-def test_mended_text_can_be_encoded_and_right_text_is_left_alone(text: str) -> None:
-    fixed = mend(text)
+def test_repaired_text_can_be_encoded_and_valid_text_is_unchanged(text: str) -> None:
+    fixed = repair_text(text)
     assert fixed.encode().decode() == fixed
     if not any("\ud800" <= c <= "\udfff" for c in text):
         assert fixed == text

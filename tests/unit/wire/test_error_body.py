@@ -1,4 +1,4 @@
-"""What a service says when it fails, in any of the shapes that are seen."""
+"""Error bodies of every shape seen become the right error, with their message."""
 
 import json
 import pickle
@@ -29,7 +29,7 @@ from laplas_async.wire.error_body import (
 )
 
 NOW = 1_700_000_000.0
-OURS = {
+SERVICE_BODY = {
     "message": "Body validation error!",
     "path": "/v1/chat/completions",
     "requestId": "r-1",
@@ -45,14 +45,14 @@ def error_of(status: int, body: Any = b"", **headers: str) -> APIError:
     return api_error(status, named, raw, now=NOW)
 
 
-# --- the words --------------------------------------------------------------------------------
+# --- message, code, status ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("body", "failure"),
     [
-        (OURS, Failure("Body validation error!", None, 400, "r-1")),
-        (OURS | {"statusCode": "400"}, Failure("Body validation error!", None, 400, "r-1")),
+        (SERVICE_BODY, Failure("Body validation error!", None, 400, "r-1")),
+        (SERVICE_BODY | {"statusCode": "400"}, Failure("Body validation error!", None, 400, "r-1")),
         (
             {"error": {"message": "m", "type": "invalid_request_error", "param": None}},
             Failure("m", "invalid_request_error", 400),
@@ -85,11 +85,13 @@ def error_of(status: int, body: Any = b"", **headers: str) -> APIError:
         (None, Failure()),
         (5, Failure()),
         ("", Failure()),
-        ("  plain words ", Failure("plain words")),
+        ("  plain text ", Failure("plain text")),
     ],
 )
-def test_an_error_body_of_any_shape_is_understood(body: Any, failure: Failure | None) -> None:
-    if failure is None:  # FastAPI's list of faults: all of it is the message
+def test_message_code_status_and_id_are_found_in_every_shape(
+    body: Any, failure: Failure | None
+) -> None:
+    if failure is None:  # FastAPI's list of errors: all of it is the message
         message = read_failure(body).message or ""
         assert "'n'" in message
         assert "bad" in message
@@ -98,7 +100,7 @@ def test_an_error_body_of_any_shape_is_understood(body: Any, failure: Failure | 
 
 
 @pytest.mark.parametrize(
-    ("page", "words"),
+    ("page", "text"),
     [
         ("<html><h1>502 Bad Gateway</h1><hr>nginx</html>", "an HTML page: 502 Bad Gateway nginx"),
         ("<!DOCTYPE html>\n<body>a &amp; b", "an HTML page: a &amp; b"),
@@ -108,11 +110,11 @@ def test_an_error_body_of_any_shape_is_understood(body: Any, failure: Failure | 
         ("less < more", "less < more"),
     ],
 )
-def test_a_page_s_words_are_quoted_without_its_tags(page: str, words: str) -> None:
-    assert read_failure(page).message == words
+def test_an_html_page_is_quoted_without_its_tags(page: str, text: str) -> None:
+    assert read_failure(page).message == text
 
 
-def test_words_are_bounded() -> None:
+def test_messages_and_bodies_are_shortened() -> None:
     for body in ({"message": "x" * 10_000}, "y" * 10_000, "<html>" + "z" * 100_000):
         assert len(read_failure(body).message or "") <= 501
     error = error_of(500, b"x" * 60_000)
@@ -123,8 +125,8 @@ def test_words_are_bounded() -> None:
 @pytest.mark.parametrize(
     "page", ["<script " * 2500, "<" * 20_000, "<style " * 3000 + "</script>", "<a " * 7000]
 )
-def test_only_the_beginning_of_a_hostile_page_is_looked_at(page: str) -> None:
-    # The event loop waits for it, and tags left open cost a time quadratic in what is looked at.
+def test_only_the_beginning_of_a_hostile_page_is_parsed(page: str) -> None:
+    # This runs on the event loop, and unclosed tags cost time quadratic in what is parsed.
     assert "the end" not in (read_failure(f"<html>{page}the end").message or "")
 
 
@@ -134,7 +136,7 @@ def test_only_the_beginning_of_a_hostile_page_is_looked_at(page: str) -> None:
         ({"error": {"message": "m"}}, True),
         ({"error": "m"}, True),
         ({"error": {"message": "m"}, "choices": []}, True),
-        (OURS, True),
+        (SERVICE_BODY, True),
         ({"type": "error"}, True),
         ({"message": ["m"], "code": 5}, True),
         ({"error": None, "choices": []}, False),
@@ -146,7 +148,7 @@ def test_only_the_beginning_of_a_hostile_page_is_looked_at(page: str) -> None:
         ({}, False),
     ],
 )
-def test_an_error_is_told_from_an_answer(body: dict[str, Any], failed: bool) -> None:
+def test_an_error_is_distinguished_from_a_completion(body: dict[str, Any], failed: bool) -> None:
     assert is_failure(body) is failed
 
 
@@ -183,10 +185,10 @@ def test_an_error_is_told_from_an_answer(body: dict[str, Any], failed: bool) -> 
         (600, "", APIError),
     ],
 )
-def test_a_status_and_its_words_are_one_class(
+def test_status_and_message_decide_the_class(
     status: int, message: str, kind: type[APIError]
 ) -> None:
-    error = error_of(status, OURS | {"message": message, "statusCode": status})
+    error = error_of(status, SERVICE_BODY | {"message": message, "statusCode": status})
     assert type(error) is kind
     assert error.status == status
     assert message in str(error)
@@ -194,7 +196,7 @@ def test_a_status_and_its_words_are_one_class(
     assert error.request_id == "r-1"
 
 
-def test_a_quota_is_known_by_its_code_too() -> None:
+def test_a_quota_is_also_recognised_by_its_code() -> None:
     error = error_of(429, {"error": {"message": "no", "code": "insufficient_quota"}})
     assert type(error) is QuotaExceededError
     assert error.code == "insufficient_quota"
@@ -209,20 +211,20 @@ def test_an_error_says_what_to_do(status: int, hint: str) -> None:
     assert hint in str(error_of(status))
 
 
-def test_a_redirect_is_told_and_not_followed() -> None:
+def test_a_redirect_is_an_error_that_names_the_location() -> None:
     error = error_of(307, location="https://elsewhere/v1")
     assert "'https://elsewhere/v1'" in str(error)
     assert "base_url" in str(error)
 
 
-def test_an_empty_answer_is_an_error_too() -> None:
+def test_an_empty_body_is_an_error_without_explanation() -> None:
     error = error_of(500)
-    assert str(error) == "500: no explanation came with it"
+    assert str(error) == "500: the response gives no explanation"
     assert error.body == ""
 
 
-def test_the_body_is_kept_as_it_came() -> None:
-    assert error_of(400, OURS).body == OURS
+def test_the_body_is_kept_unchanged() -> None:
+    assert error_of(400, SERVICE_BODY).body == SERVICE_BODY
     assert error_of(400, b"plain").body == "plain"
     assert error_of(400, b"{\xff").body == "{\ufffd"
 
@@ -236,15 +238,14 @@ def test_the_body_is_kept_as_it_came() -> None:
         ({}, None),
     ],
 )
-def test_the_request_id_is_that_of_the_headers(headers: dict[str, str], known: str | None) -> None:
+def test_the_request_id_is_taken_from_the_headers(
+    headers: dict[str, str], known: str | None
+) -> None:
     assert request_id(headers) == known
 
 
-def test_a_header_s_request_id_counts_before_the_body_s() -> None:
-    assert error_of(400, OURS, x_request_id="h").request_id == "h"
-
-
-# --- Retry-After ------------------------------------------------------------------------------
+def test_a_request_id_in_the_headers_takes_precedence_over_the_body() -> None:
+    assert error_of(400, SERVICE_BODY, x_request_id="h").request_id == "h"
 
 
 # --- the key ----------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ def shows_the_key(error: APIError) -> bool:
     plain = pickle.loads(pickle.dumps(error))
     shown += [str(plain), str(plain.body), str(plain.request_id)]
     values = [error.body, error.code, error.request_id, error.message]
-    return any(KEY in words for words in shown) or any(KEY in text for text in texts(values))
+    return any(KEY in text for text in shown) or any(KEY in text for text in texts(values))
 
 
 def texts(value: Any) -> list[str]:
@@ -286,18 +287,18 @@ def texts(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("body", spellings())
-def test_the_key_is_taken_out_of_a_body_however_it_is_spelled(body: bytes) -> None:
+def test_the_key_is_redacted_from_a_body_however_it_is_escaped(body: bytes) -> None:
     assert not shows_the_key(api_error(401, {}, body, now=NOW, secret=KEY))
 
 
 @pytest.mark.parametrize("name", ["location", "x-request-id", "x-inference-id"])
-def test_the_key_is_taken_out_of_a_header(name: str) -> None:
+def test_the_key_is_redacted_from_a_header(name: str) -> None:
     assert not shows_the_key(
         api_error(302, {name: f"https://x/?k={KEY}"}, b"", now=NOW, secret=KEY)
     )
 
 
-# --- anything at all --------------------------------------------------------------------------
+# --- arbitrary bodies --------------------------------------------------------------------------
 
 
 @settings(max_examples=200, deadline=None)
@@ -315,7 +316,7 @@ def test_the_key_is_taken_out_of_a_header(name: str) -> None:
         max_leaves=5,
     ).map(lambda value: json.dumps(value).encode()),
 )
-def test_any_body_makes_an_error_that_can_be_shown(status: int, raw: bytes) -> None:
+def test_every_body_makes_an_error_that_can_be_printed_and_pickled(status: int, raw: bytes) -> None:
     error = api_error(status, {}, raw, now=NOW, secret="key")
     assert str(error).encode()
     assert error.status == status
@@ -327,5 +328,5 @@ def test_any_body_makes_an_error_that_can_be_shown(status: int, raw: bytes) -> N
     "shape",
     [b"%s", b'{"detail":%s}', b'{"error":%s}', b'{"message":%s}', b'{"a":"\\ud83d","x":%s}'],
 )
-def test_a_deep_body_makes_an_error_too(shape: bytes, depth: int) -> None:
+def test_a_deeply_nested_body_makes_an_error(shape: bytes, depth: int) -> None:
     assert error_of(500, shape % (b"[" * depth + b"]" * depth)).status == 500

@@ -1,4 +1,4 @@
-"""What headers tell of waiting: Retry-After and x-ratelimit-*."""
+"""How long to wait, from Retry-After and x-ratelimit-*."""
 
 from email.utils import formatdate
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laplas_async.wire.error_body import api_error
-from laplas_async.wire.rate_headers import pause_told, retry_after
+from laplas_async.wire.rate_headers import reset_delay, retry_after
 
 NOW = 1_700_000_000.0
 
@@ -38,15 +38,15 @@ NOW = 1_700_000_000.0
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    told = retry_after({"retry-after": value}, now=NOW)
+    delay = retry_after({"retry-after": value}, now=NOW)
     if "9999" in value or "0001" in value:
-        assert told is None or told >= 0
+        assert delay is None or delay >= 0
     else:
-        assert told == (None if seconds is None else pytest.approx(seconds))
-    assert api_error(429, {"retry-after": value}, b"", now=NOW).retry_after == told
+        assert delay == (None if seconds is None else pytest.approx(seconds))
+    assert api_error(429, {"retry-after": value}, b"", now=NOW).retry_after == delay
 
 
-def test_milliseconds_count_first() -> None:
+def test_milliseconds_take_precedence() -> None:
     assert retry_after({"retry-after": "9", "retry-after-ms": "250"}, now=NOW) == 0.25
     assert retry_after({"retry-after": "9", "retry-after-ms": "x"}, now=NOW) == 9.0
     assert retry_after({}, now=NOW) is None
@@ -54,7 +54,7 @@ def test_milliseconds_count_first() -> None:
 
 @settings(deadline=None)
 @given(st.text(), st.floats(0, 1e10))
-def test_any_words_are_a_delay_or_none(value: str, now: float) -> None:
+def test_every_value_is_a_delay_or_none(value: str, now: float) -> None:
     seconds = retry_after({"retry-after": value, "retry-after-ms": value}, now=now)
     assert seconds is None or 0 <= seconds < float("inf")
 
@@ -78,16 +78,16 @@ def test_any_words_are_a_delay_or_none(value: str, now: float) -> None:
         ("-", None),
     ],
 )
-def test_where_none_is_left_the_reset_is_waited_for(reset: str, seconds: float | None) -> None:
+def test_when_none_remain_the_delay_is_the_reset(reset: str, seconds: float | None) -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
-    assert pause_told(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
+    assert reset_delay(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
 
 
-def test_where_some_are_left_nothing_is_waited_for() -> None:
-    assert pause_told({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9"}, now=NOW) is None
-    assert pause_told({"x-ratelimit-reset": "9"}, now=NOW) is None
-    assert pause_told({"x-ratelimit-remaining": "?", "x-ratelimit-reset": "9"}, now=NOW) is None
-    assert pause_told({}, now=NOW) is None
+def test_when_some_remain_there_is_no_delay() -> None:
+    assert reset_delay({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "9"}, now=NOW) is None
+    assert reset_delay({"x-ratelimit-reset": "9"}, now=NOW) is None
+    assert reset_delay({"x-ratelimit-remaining": "?", "x-ratelimit-reset": "9"}, now=NOW) is None
+    assert reset_delay({}, now=NOW) is None
 
 
 def test_of_requests_the_first_is_back_after_its_share_of_the_reset() -> None:
@@ -98,21 +98,21 @@ def test_of_requests_the_first_is_back_after_its_share_of_the_reset() -> None:
         "x-ratelimit-remaining-tokens": "149984",
         "x-ratelimit-reset-tokens": "6m0s",
     }
-    assert pause_told(headers, now=NOW) == pytest.approx(1.0)
+    assert reset_delay(headers, now=NOW) == pytest.approx(1.0)
     headers["x-ratelimit-remaining-tokens"] = "0"
-    assert pause_told(headers, now=NOW) == pytest.approx(60.0)
+    assert reset_delay(headers, now=NOW) == pytest.approx(60.0)
 
 
 def test_a_429_says_it_as_retry_after_unless_that_is_there() -> None:
-    told = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "3"}
-    assert api_error(429, told, b"", now=NOW).retry_after == 3.0
-    assert api_error(429, told | {"retry-after": "5"}, b"", now=NOW).retry_after == 5.0
-    assert api_error(500, told, b"", now=NOW).retry_after is None
+    delay = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "3"}
+    assert api_error(429, delay, b"", now=NOW).retry_after == 3.0
+    assert api_error(429, delay | {"retry-after": "5"}, b"", now=NOW).retry_after == 5.0
+    assert api_error(500, delay, b"", now=NOW).retry_after is None
 
 
 @settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.floats(0, 1e10))
-def test_any_words_of_a_limit_are_a_pause_or_none(
+def test_every_limit_header_is_a_delay_or_none(
     remaining: str, reset: str, limit: str, now: float
 ) -> None:
     names = ("remaining", "reset", "limit")
@@ -121,5 +121,5 @@ def test_any_words_of_a_limit_are_a_pause_or_none(
             f"x-ratelimit-{name}{kind}": value
             for name, value in zip(names, (remaining or "0", reset, limit), strict=True)
         }
-        seconds = pause_told(headers, now=now)
+        seconds = reset_delay(headers, now=now)
         assert seconds is None or 0 <= seconds <= 60

@@ -1,7 +1,11 @@
-"""Every row of WIRE.md's request table: sent as given, or refused before it is sent."""
+"""Every request field is sent as given, or refused before anything is sent."""
 
+import ast
 import copy
+import inspect
+import itertools
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -46,7 +50,7 @@ def refusal(messages: Any = "hi", *, extra: Any = None, **fields: Any) -> str:
 # --- fields -----------------------------------------------------------------------------------
 
 
-def test_the_checks_are_those_of_the_typed_keywords() -> None:
+def test_every_typed_keyword_has_a_check() -> None:
     assert _CHECKS.keys() == RequestParameters.__annotations__.keys()
 
 
@@ -141,22 +145,43 @@ REFUSED: dict[str, tuple[str, list[Any]]] = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in ACCEPTED.items() for value in values]
 )
-def test_a_value_in_its_range_is_sent_as_it_is(name: str, value: Any) -> None:
+def test_a_value_in_range_is_sent_unchanged(name: str, value: Any) -> None:
     assert sent(**{name: value})[name] == value
 
 
 @pytest.mark.parametrize(
     ("name", "expected", "value"),
-    [(name, words, value) for name, (words, values) in REFUSED.items() for value in values],
+    [(name, message, value) for name, (message, values) in REFUSED.items() for value in values],
 )
-def test_a_value_out_of_its_range_is_refused_by_name_value_and_range(
+def test_a_value_out_of_range_is_refused_naming_field_value_and_range(
     name: str, expected: str, value: Any
 ) -> None:
-    words = refusal(**{name: value})
-    assert words.startswith(name)
-    assert expected in words
+    message = refusal(**{name: value})
+    assert message.startswith(name)
+    assert expected in message
     if isinstance(value, bool | float) or (isinstance(value, str | int) and len(repr(value)) < 40):
-        assert repr(value) in words
+        assert repr(value) in message
+
+
+def documented() -> dict[str, str]:
+    """Return the docstring under each field of ``RequestParameters``."""
+    (cls,) = ast.parse(inspect.getsource(RequestParameters)).body
+    assert isinstance(cls, ast.ClassDef)
+    return {
+        field.target.id: doc.value.value
+        for field, doc in itertools.pairwise(cls.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant)
+        if isinstance(doc.value.value, str)
+    }
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_documented_range_is_the_one_that_is_checked(name: str) -> None:
+    """``min_p`` was once documented as 0.001 to 0.999, and checked as 0 to 1."""
+    expected = REFUSED[name][0]
+    if re.search(r"\d", expected) and name not in ("stop", "logit_bias"):
+        assert expected.lower() in documented()[name].lower()
 
 
 @pytest.mark.parametrize("name", _CHECKS)
@@ -166,7 +191,7 @@ def test_none_is_not_sent(name: str) -> None:
 
 
 @pytest.mark.parametrize("table", [ACCEPTED, REFUSED])
-def test_each_field_is_tried(table: Mapping[str, Any]) -> None:
+def test_every_field_is_covered(table: Mapping[str, Any]) -> None:
     assert table.keys() == _CHECKS.keys()
 
 
@@ -204,24 +229,24 @@ def test_an_unknown_keyword_gives_a_suggestion(name: str, hint: str) -> None:
     assert f"did you mean {hint!r}" in refusal(**{name: 1})
 
 
-def test_an_unknown_keyword_that_is_like_none_names_extra_body() -> None:
-    words = refusal(zzz=1)
-    assert words.startswith("zzz")
-    assert "did you mean" not in words
-    assert "extra_body={'zzz': ...}" in words
+def test_an_unknown_keyword_without_a_similar_one_suggests_extra_body() -> None:
+    message = refusal(zzz=1)
+    assert message.startswith("zzz")
+    assert "did you mean" not in message
+    assert "extra_body={'zzz': ...}" in message
 
 
 @pytest.mark.parametrize("model", ["", " ", None, 5, b"m", ["m"], True])
-def test_a_model_is_a_name(model: Any) -> None:
+def test_an_invalid_model_is_refused(model: Any) -> None:
     with pytest.raises(ConfigError, match=r"^model="):
         encode_request(model, "hi", {}, stream=False)
 
 
-def test_any_other_model_passes() -> None:
+def test_every_other_model_name_is_sent() -> None:
     assert json.loads(encode_request("vendor/é 1", "hi", {}, stream=False))["model"] == "vendor/é 1"
 
 
-def test_the_page_s_own_example_is_accepted_in_full() -> None:
+def test_the_example_of_the_service_s_page_is_sent_unchanged() -> None:
     page = {
         "model": "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo",
         "messages": [{"role": "system", "content": "text", "name": "text"}],
@@ -257,25 +282,25 @@ def test_the_page_s_own_example_is_accepted_in_full() -> None:
 # --- tools and formats ------------------------------------------------------------------------
 
 
-def test_a_tool_s_value_and_its_dict_are_the_same() -> None:
+def test_a_tool_and_its_dict_are_sent_alike() -> None:
     tool = Tool(FunctionDefinition("f", parameters={"type": "object"}))
     assert sent(tools=[tool, TOOL])["tools"] == [TOOL, TOOL]
 
 
-def test_a_tool_choice_names_one_of_the_tools() -> None:
+def test_a_tool_choice_must_name_one_of_the_tools() -> None:
     choice = {"type": "function", "function": {"name": "f"}}
     assert sent(tools=[TOOL], tool_choice=choice)["tool_choice"] == choice
     for tools in (None, [named("g")]):
-        words = refusal(tools=tools, tool_choice=choice)
-        assert words.startswith("tool_choice.function.name='f'")
+        message = refusal(tools=tools, tool_choice=choice)
+        assert message.startswith("tool_choice.function.name='f'")
 
 
-def test_a_tool_choice_may_name_a_tool_of_extra_body() -> None:
+def test_a_tool_choice_may_name_a_tool_in_extra_body() -> None:
     choice = {"type": "function", "function": {"name": "f"}}
     assert sent(tool_choice=choice, extra={"tools": [TOOL]})["tool_choice"] == choice
 
 
-def test_a_response_format_s_value_and_its_dict_are_the_same() -> None:
+def test_a_response_format_and_its_dict_are_sent_alike() -> None:
     value = ResponseFormat("json_schema", JSONSchema("s", {"type": "object"}, strict=True))
     plain = {
         "type": "json_schema",
@@ -300,19 +325,19 @@ SCHEMAS = [
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("made", [Tool, dict])
-def test_a_schema_that_is_no_json_is_refused(schema: Any, made: type) -> None:
+def test_a_tool_schema_that_is_not_json_is_refused(schema: Any, made: type) -> None:
     plain = {"type": "function", "function": {"name": "f", "parameters": schema}}
     tool = Tool(FunctionDefinition("f", parameters=schema)) if made is Tool else plain
     assert refusal(tools=[tool]).startswith("tools")
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_a_format_s_schema_that_is_no_json_is_refused(schema: Any) -> None:
-    words = refusal(response_format=ResponseFormat("json_schema", JSONSchema("s", schema)))
-    assert words.startswith("response_format")
+def test_a_response_schema_that_is_not_json_is_refused(schema: Any) -> None:
+    message = refusal(response_format=ResponseFormat("json_schema", JSONSchema("s", schema)))
+    assert message.startswith("response_format")
 
 
-HALF_BUILT: list[tuple[str, Any]] = [
+MALFORMED: list[tuple[str, Any]] = [
     ("tools", [Tool({"name": "f"})]),  # type: ignore[arg-type]
     ("tools", [Tool("f")]),  # type: ignore[arg-type]
     ("tools", [Tool(None)]),  # type: ignore[arg-type]
@@ -333,16 +358,14 @@ HALF_BUILT: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), HALF_BUILT)
-def test_a_value_with_the_wrong_thing_inside_is_sent_whole_or_refused(
-    name: str, value: Any
-) -> None:
-    words = refusal(value) if name == "messages" else refusal(**{name: value})
-    assert words.startswith(name)
+@pytest.mark.parametrize(("name", "value"), MALFORMED)
+def test_a_value_with_a_field_of_the_wrong_type_is_refused(name: str, value: Any) -> None:
+    message = refusal(value) if name == "messages" else refusal(**{name: value})
+    assert message.startswith(name)
 
 
-def test_calls_given_as_dicts_inside_a_message_are_accepted() -> None:
-    """A caller who mixes both gets what they mean, or a ConfigError; never an AttributeError."""
+def test_tool_calls_given_as_dicts_inside_a_message_are_sent_or_refused() -> None:
+    """Mixing attrs values and dicts never raises AttributeError."""
     message = Message(tool_calls=[CALL])  # type: ignore[list-item]
     try:
         body = sent([message])
@@ -384,18 +407,18 @@ MESSAGES: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("message", "plain"), MESSAGES)
-def test_a_message_in_any_shape_is_sent(message: Any, plain: Any) -> None:
+def test_a_message_in_every_form_is_sent(message: Any, plain: Any) -> None:
     before = repr(message) if isinstance(message, MappingProxyType) else copy.deepcopy(message)
     assert sent([message])["messages"] == [plain]
     after = repr(message) if isinstance(message, MappingProxyType) else message
     assert after == before
 
 
-def test_a_string_is_the_user_s_only_message() -> None:
+def test_a_string_is_one_user_message() -> None:
     assert sent("hi")["messages"] == [USER]
 
 
-def test_a_tuple_of_messages_will_do() -> None:
+def test_messages_may_be_a_tuple() -> None:
     assert sent((USER, Message("assistant", "x")))["messages"][1]["content"] == "x"
 
 
@@ -454,14 +477,14 @@ def test_a_tuple_of_messages_will_do() -> None:
         ([{"role": "user", "content": "x", "later": {1}}], "messages"),
     ],
 )
-def test_a_message_that_is_none_is_refused_by_its_place(messages: Any, name: str) -> None:
-    words = refusal(messages)
-    assert words.removeprefix(name)[:1] in ("=", ":")
-    assert words.startswith(name)
+def test_an_invalid_message_is_refused_by_its_position(messages: Any, name: str) -> None:
+    message = refusal(messages)
+    assert message.removeprefix(name)[:1] in ("=", ":")
+    assert message.startswith(name)
 
 
 @pytest.mark.parametrize("name", ["stop", "tools", "logit_bias", "response_format"])
-def test_the_caller_s_own_values_are_never_changed(name: str) -> None:
+def test_the_caller_s_values_are_not_modified(name: str) -> None:
     value = copy.deepcopy(ACCEPTED[name][-1])
     sent(**{name: value})
     assert value == ACCEPTED[name][-1]
@@ -470,7 +493,7 @@ def test_the_caller_s_own_values_are_never_changed(name: str) -> None:
 # --- extra_body -------------------------------------------------------------------------------
 
 
-def test_extra_body_is_sent_as_it_is_and_wins() -> None:
+def test_extra_body_is_sent_unchanged_and_takes_precedence() -> None:
     body = sent(extra={"later": {"a": None}, "max_tokens": 0}, max_tokens=5)
     assert body["later"] == {"a": None}
     assert body["max_tokens"] == 0
@@ -489,26 +512,26 @@ def test_extra_body_is_sent_as_it_is_and_wins() -> None:
         ({5: 5}, ""),
     ],
 )
-def test_an_extra_body_that_is_no_json_object_is_refused(extra: Any, name: str) -> None:
+def test_an_extra_body_that_is_not_a_json_object_is_refused(extra: Any, name: str) -> None:
     assert refusal(extra=extra).startswith(name)
 
 
-def test_a_long_value_is_shortened_in_the_error() -> None:
+def test_a_long_value_is_shortened_in_the_message() -> None:
     assert len(refusal(stop=["x" * 100_000, ""])) < 600
     assert len(refusal(temperature="x" * 100_000)) < 600
 
 
-class Rude:
+class Unprintable:
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
 
 @pytest.mark.parametrize("name", _CHECKS)
-def test_a_value_that_cannot_show_itself_is_refused_all_the_same(name: str) -> None:
-    assert refusal(**{name: Rude()}).startswith(name)
+def test_a_value_whose_repr_raises_is_refused(name: str) -> None:
+    assert refusal(**{name: Unprintable()}).startswith(name)
 
 
-# --- anything at all --------------------------------------------------------------------------
+# --- arbitrary values --------------------------------------------------------------------------
 
 
 LEAVES: list[Any] = [
@@ -539,16 +562,16 @@ anything = st.recursive(
 
 @settings(max_examples=500, deadline=None)
 @given(st.sampled_from([*_CHECKS, "unknown"]), anything)
-def test_any_value_of_any_field_is_sent_or_refused(name: str, value: Any) -> None:
+def test_every_value_of_every_field_is_sent_or_refused(name: str, value: Any) -> None:
     try:
         assert isinstance(encode_request("m", "hi", {name: value}, stream=False), bytes)
     except ConfigError as error:
-        assert name in str(error)  # noqa: PT017 - either way is right
+        assert name in str(error)  # noqa: PT017 - both are valid outcomes
 
 
 @settings(max_examples=500, deadline=None)
 @given(anything | st.lists(anything, max_size=2), anything, anything)
-def test_any_messages_model_and_extra_body_are_sent_or_refused(
+def test_every_messages_model_and_extra_body_are_sent_or_refused(
     messages: Any, model: Any, extra: Any
 ) -> None:
     for asked_model, asked_extra in (("m", None), (model, extra)):

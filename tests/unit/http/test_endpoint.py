@@ -1,4 +1,4 @@
-"""The settings that need no connection: timeouts, headers, URL, key, proxy, socket."""
+"""What a connection is made from: headers, URL, key, proxy, socket; nothing is opened."""
 
 import logging
 import socket
@@ -19,53 +19,20 @@ from laplas_async.http.endpoint import (
     environment_proxy,
     make_socket,
 )
-from laplas_async.timeouts import Timeouts
-
-# --- timeouts ---------------------------------------------------------------------------------
-
-NAMES = ["connect", "first_token", "idle", "total"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [0.001, 1, 1.5, 1e9, float("inf"), None])
-def test_a_timeout_is_seconds_or_none(name: str, value: float | None) -> None:
-    assert getattr(Timeouts(**{name: value}), name) == value
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [0, 0.0, -1, True, float("nan"), "5", "", [], 1j])
-def test_a_timeout_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^Timeouts\.{name}=.*more than 0") as caught:
-        Timeouts(**{name: value})
-    assert repr(value) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["connect", "first_token", "idle"])
-def test_only_the_total_may_be_auto(name: str) -> None:
-    with pytest.raises(ConfigError):
-        Timeouts(**{name: "auto"})  # type: ignore[arg-type]
-
-
-def test_a_stream_has_no_total_unless_it_is_told() -> None:
-    assert Timeouts().total_for(stream=True) is None
-    assert Timeouts().total_for(stream=False) == 600.0
-    assert Timeouts(total=5).total_for(stream=True) == 5
-    assert Timeouts(total=None).total_for(stream=False) is None
-
 
 # --- headers ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["X-A", "x_a", "!#$%&'*+.^_`|~0aZ-"])
 @pytest.mark.parametrize("value", ["", "a b", "\ta", "é", "\xa0", "x" * 10_000])
-def test_a_header_is_given_as_it_is(name: str, value: str) -> None:
+def test_a_valid_header_is_returned_unchanged(name: str, value: str) -> None:
     assert check_headers({name: value}) == {name: value}
 
 
 @pytest.mark.parametrize(
     "name", ["", "a b", "a:", "é", "a\n", "\r\na", "(a)", "a\x00", 5, None, b"a"]
 )
-def test_what_is_no_header_s_name_is_refused(name: Any) -> None:
+def test_an_invalid_header_name_is_refused(name: Any) -> None:
     with pytest.raises(ConfigError, match="headers"):
         check_headers({name: "x"})
 
@@ -74,36 +41,36 @@ def test_what_is_no_header_s_name_is_refused(name: Any) -> None:
     "value",
     ["a\nb", "a\rb", "a\r\nX: y", "a\x00", "\x7f", "\x1b", "€", "\ud83d", 5, None, b"a", ["a"]],
 )
-def test_a_header_s_value_without_line_breaks_or_it_is_refused_unshown(value: Any) -> None:
+def test_an_invalid_header_value_is_refused_and_not_shown(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"headers\['X-A'\]") as caught:
         check_headers({"X-A": value})
     assert "X: y" not in str(caught.value)
 
 
 @pytest.mark.parametrize("headers", [[("a", "b")], "a: b", 5, {"a"}])
-def test_headers_are_a_mapping(headers: Any) -> None:
+def test_headers_must_be_a_mapping(headers: Any) -> None:
     with pytest.raises(ConfigError, match=r"^headers"):
         check_headers(headers)
 
 
-def test_no_headers_are_none() -> None:
+def test_no_headers_are_an_empty_mapping() -> None:
     assert check_headers(None) == check_headers({}) == {}
 
 
-def test_a_header_s_value_is_not_shown() -> None:
+def test_a_header_value_does_not_show_in_a_repr() -> None:
     assert "tok" not in repr(check_headers({"Cookie": "tok"}))
 
 
 # --- the key ----------------------------------------------------------------------------------
 
 
-def test_a_secret_is_itself_and_does_not_show() -> None:
+def test_a_secret_equals_its_text_and_does_not_show_in_a_repr() -> None:
     secret = Secret("sk-1")
     assert secret == "sk-1"
     assert isinstance(secret, str)
     assert f"Bearer {secret}" == "Bearer sk-1"
     shown = [repr(secret), f"{secret!r}", "%r" % secret, repr({"key": [secret]}), ascii(secret)]  # noqa: UP031
-    assert not any("sk-1" in words for words in shown)
+    assert not any("sk-1" in text for text in shown)
 
 
 def test_a_secret_among_the_locals_of_a_traceback_does_not_show() -> None:
@@ -117,7 +84,7 @@ def test_a_secret_among_the_locals_of_a_traceback_does_not_show() -> None:
         assert "key = '***'" in "".join(lines)
 
 
-def test_a_secret_in_a_log_s_arguments_does_not_show(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_secret_in_log_arguments_does_not_show(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("x").warning("headers %s", {"Authorization": Secret("sk-1")})
     assert "sk-1" not in caplog.text
 
@@ -126,7 +93,7 @@ def test_a_secret_in_a_log_s_arguments_does_not_show(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize(
-    ("given_url", "url"),
+    ("base_url", "url"),
     [
         ("https://api.apilaplas.com/v1", "https://api.apilaplas.com/v1/chat/completions"),
         ("https://api.apilaplas.com/v1/", "https://api.apilaplas.com/v1/chat/completions"),
@@ -142,8 +109,8 @@ def test_a_secret_in_a_log_s_arguments_does_not_show(caplog: pytest.LogCaptureFi
         (yarl.URL("https://h/v1"), "https://h/v1/chat/completions"),
     ],
 )
-def test_the_endpoint_is_below_the_base_url(given_url: Any, url: str) -> None:
-    assert str(check_url(given_url)) == url
+def test_the_endpoint_is_under_the_base_url(base_url: Any, url: str) -> None:
+    assert str(check_url(base_url)) == url
 
 
 @pytest.mark.parametrize(
@@ -156,7 +123,7 @@ def test_the_endpoint_is_below_the_base_url(given_url: Any, url: str) -> None:
         *("https://ho st/v1", "https://h\\x", None, 5, b"https://h", ["https://h"]),
     ],
 )
-def test_a_bad_url_is_refused(url: Any) -> None:
+def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(ConfigError, match=r"^base_url"):
         check_url(url)
 
@@ -171,8 +138,8 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://h", "http://10.0.0.1", "http://localhost.evil.com", "http://127.0.0.1.evil.com"]
 )
-def test_a_key_over_plain_http_warns(url: str) -> None:
-    with pytest.warns(UserWarning, match="can be read on the way"):
+def test_http_to_another_host_warns(url: str) -> None:
+    with pytest.warns(UserWarning, match="unencrypted"):
         check_url(url)
 
 
@@ -183,7 +150,7 @@ def test_a_key_over_plain_http_warns(url: str) -> None:
         ["", "https://", "http://", "https://h/", "https://h:", "https://[", "https://x@"]
     ),
 )
-def test_any_text_is_a_url_or_refused(text: str, before: str) -> None:
+def test_any_text_is_either_a_url_or_refused(text: str, before: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -227,7 +194,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "other"}, "https://h/v1", "http://p"),
     ],
 )
-def test_the_environment_s_proxy_is_honoured(
+def test_the_proxy_is_the_one_the_environment_configures(
     environment: pytest.MonkeyPatch, variables: dict[str, str], url: str, proxy: str | None
 ) -> None:
     for name, value in variables.items():
@@ -238,7 +205,7 @@ def test_the_environment_s_proxy_is_honoured(
 # --- the socket -------------------------------------------------------------------------------
 
 
-def test_a_dead_peer_is_noticed() -> None:
+def test_a_dead_peer_is_detected() -> None:
     with make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", None)) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         for name, most in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):

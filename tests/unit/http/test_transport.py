@@ -1,0 +1,312 @@
+"""``Transport`` and ``Response`` against a socket that sends prepared bytes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from laplas_async.errors import (
+    APIError,
+    ConfigError,
+    ConnectionFailedError,
+    LaplasError,
+    RateLimitError,
+    RequestTimeoutError,
+)
+from laplas_async.http.transport import Response, Transport
+
+KEY = "key-that-never-shows"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class Server:
+    """Sends the same prepared bytes to every request, and records the request's head."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.heads: list[str] = []
+        self.stays_open = False
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        length = int(head.lower().split("content-length:")[1].split("\r\n")[0])
+        await reader.readexactly(length)
+        for piece in self.pieces:
+            writer.write(piece)
+            await writer.drain()
+        if self.stays_open:
+            await reader.read()
+        writer.close()
+
+    def answer(self, *pieces: bytes, stays_open: bool = False) -> None:
+        self.pieces = list(pieces)
+        self.stays_open = stays_open
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    async with await asyncio.start_server(server.handle, "127.0.0.1", 0) as listening:
+        server.port = listening.sockets[0].getsockname()[1]
+        yield server
+
+
+@pytest.fixture
+async def connect(server: Server) -> AsyncIterator[Callable[..., Transport]]:
+    opened: list[Transport] = []
+
+    def make(**settings: Any) -> Transport:
+        opened.append(Transport(f"http://127.0.0.1:{server.port}/v1", KEY, **settings))
+        return opened[-1]
+
+    yield make
+    for transport in opened:
+        await transport.close()
+
+
+@pytest.fixture
+def transport(connect: Callable[..., Transport]) -> Transport:
+    return connect()
+
+
+async def post(transport: Transport, *, stream: bool = False, **options: Any) -> Response:
+    return await transport.send(b"{}", stream=stream, **{"connect_timeout": 5.0} | options)
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "accept"), [(False, "application/json"), (True, "text/event-stream")]
+)
+async def test_a_request_is_a_post_with_the_key(
+    transport: Transport, server: Server, accept: str, *, stream: bool
+) -> None:
+    server.answer(OK + b"Content-Length: 0\r\n\r\n")
+    await (await post(transport, stream=stream)).read_all()
+    head = server.heads[0]
+    assert head.startswith("POST /v1/chat/completions HTTP/1.1\r\n")
+    assert f"Authorization: Bearer {KEY}\r\n" in head
+    assert f"Accept: {accept}\r\n" in head
+
+
+async def test_streams_ask_for_no_compression(transport: Transport, server: Server) -> None:
+    server.answer(OK + b"Content-Length: 0\r\n\r\n")
+    await (await post(transport, stream=True)).read_all()
+    assert "Accept-Encoding: identity\r\n" in server.heads[0]
+
+
+async def test_a_header_of_the_call_replaces_the_client_s_whatever_its_case(
+    connect: Callable[..., Transport], server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 0\r\n\r\n")
+    transport = connect(headers={"X-Team": "a", "accept": "b"})
+    await (await post(transport, headers={"x-team": "c"})).read_all()
+    lines = [line.lower() for line in server.heads[0].split("\r\n")]
+    assert [line for line in lines if line.startswith("x-team:")] == ["x-team: c"]
+    assert [line for line in lines if line.startswith("accept:")] == ["accept: b"]
+
+
+async def test_connect_times_are_observed_until_the_first_connection(
+    connect: Callable[..., Transport], server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+    observed: list[float] = []
+    transport = connect(on_connect=observed.append)
+    for _ in range(3):
+        await (await post(transport)).read_all()
+    assert len(observed) == 1
+    assert observed[0] >= 0
+
+
+async def test_a_caller_s_session_is_used_and_stays_open(
+    connect: Callable[..., Transport], server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 0\r\n\r\n")
+    async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as session:
+        transport = connect(session=session)
+        await (await post(transport)).read_all()
+        await transport.close()
+        assert not session.closed
+    assert "X-Mine: 1\r\n" in server.heads[0]
+    with pytest.raises(ConfigError, match="session"):
+        await post(transport)
+
+
+async def test_a_closed_transport_opens_again_when_used(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 2\r\n\r\nhi")
+    await transport.close()
+    assert await (await post(transport)).read_all() == b"hi"
+    await transport.close()
+    await transport.close()
+    assert await (await post(transport)).read_all() == b"hi"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_key": ""},
+        {"api_key": "a\nb"},
+        {"api_key": None},
+        {"session": "none"},
+        {"ssl_context": True},
+        {"headers": {"X": 1}},
+    ],
+    ids=repr,
+)
+async def test_an_invalid_setting_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Transport(**{"base_url": "https://h/v1", "api_key": KEY} | settings)
+
+
+# --- responses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 307, 404, 429, 500])
+async def test_every_status_is_a_response(
+    transport: Transport, server: Server, status: int
+) -> None:
+    server.answer(
+        b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nLocation: /there\r\n"
+        b"x-request-id: r-1\r\nx-ratelimit-remaining: 0\r\nx-ratelimit-reset: 3\r\n\r\n" % status
+    )
+    response = await post(transport)
+    assert response.status == status
+    assert response.request_id == "r-1"
+    assert response.reset_delay == 3.0
+    assert await response.read_all() == b""
+    assert response.ended
+
+
+async def test_bytes_are_returned_as_they_arrive(transport: Transport, server: Server) -> None:
+    server.answer(OK + b"Content-Length: 4\r\n\r\nab", stays_open=True)
+    response = await post(transport)
+    assert await response.read() == b"ab"
+    assert not response.ended
+    response.close()
+
+
+async def test_what_arrived_before_a_break_is_returned_before_the_error(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 9\r\n\r\nabc")
+    response = await post(transport)
+    assert await response.read() == b"abc"
+    with pytest.raises(ConnectionFailedError, match="before the response was complete") as caught:
+        await response.read()
+    assert caught.value.sent
+    assert not response.ended
+    response.close()
+
+
+async def test_a_body_over_the_limit_is_an_error_or_truncated(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(OK + b"Connection: close\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    response = await post(transport)
+    with pytest.raises(APIError, match="larger than 10 bytes"):
+        await response.read_all(10)
+    response.close()
+    truncated = await (await post(transport)).read_all(10, truncate=True)
+    assert 10 < len(truncated) <= 1000
+
+
+async def test_closing_a_response_raises_the_reason_in_the_waiting_reader(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(OK + b"Content-Length: 4\r\n\r\n", stays_open=True)
+    response = await post(transport)
+    reading = asyncio.create_task(response.read())
+    await asyncio.sleep(0)
+    reason = LaplasError("closed by the test")
+    response.close(reason)
+    with pytest.raises(LaplasError) as caught:
+        await reading
+    assert caught.value is reason
+
+
+async def test_an_error_response_becomes_its_error_without_the_key(
+    transport: Transport, server: Server
+) -> None:
+    body = f'{{"message": "no more for {KEY}"}}'.encode()
+    server.answer(b"HTTP/1.1 429 X\r\nRetry-After: 2\r\nContent-Length: 47\r\n\r\n" + body)
+    error = await (await post(transport)).error()
+    assert isinstance(error, RateLimitError)
+    assert error.retry_after == 2.0
+    assert str(error) == "429: no more for ***"
+
+
+async def test_the_status_alone_is_an_error_when_the_body_breaks(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(b"HTTP/1.1 503 X\r\nContent-Length: 99\r\n\r\n")
+    response = await post(transport)
+    assert (await response.error()).status == 503
+    response.close()
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_was_not_sent(unused_tcp_port: int) -> None:
+    transport = Transport(f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
+    with pytest.raises(ConnectionFailedError, match="could not connect") as caught:
+        await post(transport)
+    assert not caught.value.sent
+    assert not caught.value.permanent
+    await transport.close()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([], "connection broke"),
+        ([b"HTTP/1.1 200"], "connection broke"),
+        ([b"SSH-2.0-OpenSSH_9.6\r\n"], "not valid HTTP"),
+        ([b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"], "not valid HTTP"),
+    ],
+)
+async def test_a_response_that_is_not_http_is_a_connection_failure(
+    transport: Transport, server: Server, pieces: list[bytes], message: str
+) -> None:
+    server.answer(*pieces)
+    with pytest.raises(ConnectionFailedError, match=message) as caught:
+        await post(transport)
+    assert caught.value.sent
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"%s\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: \x00%s\r\n\r\n", b"HTTP/1.1 200 OK\r\n%s\r\n\r\n"],
+)
+async def test_an_invalid_response_that_echoes_the_key_does_not_show_it(
+    transport: Transport, server: Server, answer: bytes
+) -> None:
+    """aiohttp quotes the bytes that it cannot parse."""
+    server.answer(answer % KEY.encode())
+    with pytest.raises(ConnectionFailedError, match="not valid HTTP") as caught:
+        await post(transport)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert KEY not in f"{error!r} {error}"
+        error = error.__cause__ or error.__context__
+
+
+async def test_connecting_is_bounded_by_its_timeout(
+    monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
+    async def never(*_args: object, **_options: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", never)
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", never)
+    with pytest.raises(RequestTimeoutError) as caught:
+        await post(transport, connect_timeout=0.01)
+    assert caught.value.phase == "connect"
+    assert isinstance(caught.value, TimeoutError)
