@@ -23,15 +23,14 @@ from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError
 from laplas_async.http.endpoint import check_headers
 from laplas_async.http.transport import ClientSession, Transport
 from laplas_async.observe.events import EventPublisher, Listener
-from laplas_async.pacing.gate import Gate, Pace, Permit
+from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limits import Limits
 from laplas_async.pacing.reservation import RequestSize
-from laplas_async.streaming.chat_stream import ChatStream
-from laplas_async.streaming.reader import StreamedAnswer
+from laplas_async.streaming.chat_stream import Begun, ChatStream
+from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import (
     DEFAULT_MODEL,
-    Attempt,
     ChatCompletion,
     MessageLike,
     RequestParameters,
@@ -153,7 +152,7 @@ class LaplasClient:
             raise ConnectionFailedError("the client was closed during the call") from None
         finally:
             self._lifetime.end_call(scope)
-        done.permit.succeed(done.result.usage)
+        done.attempt.succeed(done.result.usage, done.result.cost)
         done.result.attempts = done.attempts
         return done.result
 
@@ -179,16 +178,16 @@ class LaplasClient:
         size = _size(body, parameters)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
 
-        async def send(attempt: AttemptContext) -> StreamedAnswer:
+        async def send(attempt: AttemptContext) -> StreamReader:
             return await open_stream(
                 self._transport, attempt, body, limits, headers=headers, choices=size.choices
             )
 
-        async def begin() -> tuple[StreamedAnswer, Permit, tuple[Attempt, ...]]:
+        async def begin() -> Begun:
             self._lifetime.check_open()
             self._lifetime.streams.add(stream)
             done = await run(send, self.gate, self.retry, size=size, events=self._events)
-            return done.result, done.permit, done.attempts
+            return Begun(done.result, done.attempt, done.attempts)
 
         stream = ChatStream(begin, self._lifetime.end_stream)
         return stream

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from laplas_async.calls.retrying import AttemptContext
 from laplas_async.errors import APIError, LaplasError, RequestTimeoutError
 from laplas_async.http.transport import Response, Transport
-from laplas_async.streaming.reader import StreamedAnswer
+from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion
 from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
@@ -75,7 +75,7 @@ async def open_stream(
     *,
     headers: Mapping[str, str],
     choices: int,
-) -> StreamedAnswer:
+) -> StreamReader:
     """Send it; return when the first content has been received, or the end."""
     sent_at = asyncio.get_running_loop().time()
     bounds = {"first_token": timeouts.first_token, "total": timeouts.total_for(stream=True)}
@@ -92,7 +92,7 @@ async def open_stream(
             raise
         message = f"no response within {timeout} s ({phase})"
         raise RequestTimeoutError(message, phase=phase) from None
-    reader = StreamedAnswer(response, timeouts, choices=choices, sent_at=sent_at)
+    reader = StreamReader(response, timeouts, choices=choices, sent_at=sent_at)
     await reader.open()
     return reader
 

@@ -26,7 +26,7 @@ from laplas_async.errors import (
 from laplas_async.observe.events import Event, EventPublisher
 from laplas_async.pacing.gate import Gate, Permit
 from laplas_async.pacing.reservation import RequestSize
-from laplas_async.types import Attempt
+from laplas_async.types import Attempt, Cost, Usage
 
 T = TypeVar("T")
 log = logging.getLogger("laplas_async")
@@ -41,13 +41,21 @@ class AttemptContext:
     status: int | None = None
     request_id: str | None = None
 
+    def succeed(self, usage: Usage | None, cost: Cost | None = None) -> None:  # noqa: ARG002
+        """Return the permit after a response; ``usage`` corrects what was reserved."""
+        self.permit.succeed(usage)
+
+    def release(self) -> None:
+        """Return the permit after it was given up."""
+        self.permit.release()
+
 
 @frozen
 class Done(Generic[T]):
-    """The result of the last attempt, its permit (still held), and the record of all attempts."""
+    """The result of the last attempt, its context (permit still held), and all records."""
 
     result: T
-    permit: Permit
+    attempt: AttemptContext
     attempts: tuple[Attempt, ...]
 
 
@@ -111,7 +119,7 @@ async def run(
             permit.release()
             raise
         else:
-            return Done(result, permit, tuple(attempts))
+            return Done(result, attempt, tuple(attempts))
         if delay > 0:
             await sleep(delay)
 

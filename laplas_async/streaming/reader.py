@@ -1,7 +1,8 @@
-"""One streamed answer, from its first byte to its end: bytes in, chunks out, and the verdict.
+"""``StreamReader``: one streamed response, from its first byte to the verdict at its end.
 
-Here is decided whether a stream was whole (law 1); whether it still lives, ``watch`` says. It
-refuses to retry: until the first content came, ``calls`` may throw it away and begin another.
+Bytes go in, chunks come out. Here it is decided whether a stream was complete (law 1); whether it
+is still alive, ``watchdog`` decides. It refuses to retry: until content has been received,
+``calls`` may drop it and begin another.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from laplas_async.errors import (
+    ConfigError,
     ConnectionFailedError,
     LaplasError,
     StreamAPIError,
@@ -18,61 +20,63 @@ from laplas_async.errors import (
     StreamTruncatedError,
 )
 from laplas_async.http.transport import MAX_BODY_BYTES, Response
-from laplas_async.streaming.watchdog import Watch
+from laplas_async.streaming.watchdog import Watchdog
 from laplas_async.timeouts import Timeouts
-from laplas_async.types import ChatCompletion, ChatCompletionChunk
+from laplas_async.types import ChatCompletion, ChatCompletionChunk, Cost
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.body_kind import BLANK, Sniffer
+from laplas_async.wire.body_kind import BLANK, BodyKind
 from laplas_async.wire.chunks import (
-    ChunkReader,
+    ChunkDecoder,
     FailureEvent,
-    Item,
     chunk_from_completion,
     has_content,
 )
 from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.error_body import is_failure, read_failure
-from laplas_async.wire.fast.text_form import OneByOne
+from laplas_async.wire.fast.text_form import SingleReader
 from laplas_async.wire.large_json import LARGE
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
-# After [DONE] the connection is worth this much waiting to be used again, and no more.
+# After [DONE], reusing the connection is worth waiting this long (seconds) for the end of the
+# response, and reading this much (bytes); opening a new one costs about as much.
 DRAIN_SECONDS = 0.05
 _DRAIN_BYTES = 64 * 1024
-# A server may send this many chunks without content before they are handed out; a stream that
-# has given anything is not begun again.
-_MAX_HELD = 64
+# Chunks without content that are kept back, so that the call may still be retried; a server that
+# sends more of them is streaming something, and its chunks are passed on (test_stream).
+_MOST_HELD_BACK = 64
 _DONE: Literal["done"] = "done"
-_Told = ChatCompletionChunk | FailureEvent | DecodeError | Literal["done"] | None
+_Decoded = ChatCompletionChunk | FailureEvent | DecodeError | Literal["done"] | None
 
 
-class StreamedAnswer:
-    """The chunks of one response, in order. For one reader; ``close`` from any task.
+class StreamReader:
+    """The chunks of one response, in order. For one reader at a time; ``close`` from any task.
 
-    ``choices`` is how many were asked for, ``sent_at`` the loop's time of sending.
+    ``choices`` is how many were requested, ``sent_at`` the loop's time of sending. ``on_end`` is
+    called once, when the stream has ended for whatever reason, with the error or None.
     """
 
     __slots__ = (
         "_at",
         "_at_end",
         "_blocks",
+        "_body_kind",
         "_choices",
+        "_chunk_of",
         "_contents",
+        "_decoder",
         "_done",
         "_ended",
         "_failure",
+        "_index",
         "_large",
         "_parser",
-        "_reader",
-        "_sniffer",
-        "_watch",
+        "_read_single",
+        "_ready",
+        "_watchdog",
         "accumulator",
-        "alone",
         "begun",
-        "chunk",
-        "index",
-        "readany",
-        "ready",
+        "close_on_cancel",
+        "on_end",
         "response",
         "waiting",
     )
@@ -81,179 +85,212 @@ class StreamedAnswer:
         self, response: Response, timeouts: Timeouts, *, choices: int, sent_at: float
     ) -> None:
         self.response = response
-        self.readany = response.readany
         self.accumulator = Accumulator()
+        self.on_end: Callable[[LaplasError | None], None] | None = None
+        self.close_on_cancel = True  # no block will close it
+        self.begun = False  # content has been received
+        self.waiting = False  # a task is waiting for the next chunk
         self._choices = choices
         self._parser = SSEParser()
-        self._reader = ChunkReader()
-        self._blocks: list[bytes] = []  # read, and not looked into from ``_at`` on
+        self._decoder = ChunkDecoder()
+        self._blocks: list[bytes] = []  # received, and not decoded from ``_at`` on
         self._at = 0
-        # To be handed out, the next one last: a deque takes 760 bytes, were it empty. A form's item
-        # stands for the chunk that ``chunk`` makes of it: made one by one they are short-lived,
-        # and cost half of what hundreds at once do.
-        self.ready: list[ChatCompletionChunk | Item] = []
-        self.chunk: Callable[[Any], ChatCompletionChunk] = _no_form
-        self.index = 0  # of the choice that such items are of
-        # Reads by the form of the events, while what comes next may be one and nothing else.
-        self.alone: OneByOne | None = None
-        self.begun = False  # content has come
-        self.waiting = False  # a reader, for what ``next`` gives
-        self._contents = 0  # how many chunks had any, those of the form left out
-        self._large: asyncio.Future[_Told] | None = None  # the block at ``_at``, in a thread
-        self._sniffer = Sniffer(max_bytes=MAX_BODY_BYTES)
-        self._done = False  # [DONE] has come
-        self._at_end = False  # the bytes have come to their clean end
+        # Chunks to be returned, the next one last: an empty deque takes 760 bytes. An item of a
+        # form stands for the chunk that ``_chunk_of`` makes of it: chunks made one by one live
+        # shortly, and cost half of what hundreds at once do.
+        self._ready: list[Any] = []
+        self._chunk_of: Callable[[Any], ChatCompletionChunk] = _no_form
+        self._index = 0  # the choice of such items
+        # Reads bytes that are exactly one event of the known form, as they mostly are when tokens
+        # arrive slowly; None while anything else may follow.
+        self._read_single: SingleReader | None = None
+        self._contents = 0  # chunks with content, without those read by a form
+        self._large: asyncio.Future[_Decoded] | None = None  # the block at ``_at``, in a thread
+        self._body_kind = BodyKind(max_bytes=MAX_BODY_BYTES)
+        self._done = False  # [DONE] has been received
+        self._at_end = False  # the transfer has ended cleanly
         self._ended = False
         self._failure: LaplasError | None = None
-        self._watch = Watch(timeouts, sent_at)
+        self._watchdog = Watchdog(timeouts, sent_at)
 
     async def open(self) -> None:
-        """Read until the first content is here (or the end, if there is none)."""
-        self._watch.look(self)
+        """Read until the first content has been received, or the end.
+
+        Raises as ``next`` does. Cancelling it closes the connection.
+        """
+        self._watchdog.check(self)
         try:
-            while not self.begun and (held := len(self.ready)) < _MAX_HELD:
+            while not self.begun and (held := len(self._ready)) < _MOST_HELD_BACK:
                 await self._fill()
-                if len(self.ready) == held:
+                if len(self._ready) == held:
                     break
         except BaseException:
             self.close()
             raise
         self.begun = True
         if not self._ended:
-            self._watch.look(self)
+            self._watchdog.check(self)
 
-    async def next(self, data: bytes | None = None) -> ChatCompletionChunk | None:
-        """The next chunk, as it came; None at the end of a whole answer.
+    async def next(self) -> ChatCompletionChunk:
+        """The next chunk, as soon as it is received.
 
-        ``data``: bytes of the response that its reader has read already. Raises the
-        ``StreamError`` that it ended with, again each time it is asked.
-
-        Where tokens come slowly, each call between the socket and the reader counts. So there is
-        a short way: what is in ``ready`` may be taken from its end; and while ``alone`` is there,
-        ``readany`` may be awaited in place of this, and what came be given to ``alone``; where
-        that gives None, the bytes are for this.
+        Raises ``StopAsyncIteration`` after a complete response, otherwise the ``StreamError`` with
+        which it ended, each time it is called. Cancelling it loses nothing, but closes the stream
+        if ``close_on_cancel``.
         """
-        if not self.ready:
-            await self._fill(data)
-            if not self.ready:
-                return None
-        item = self.ready.pop()
-        return item if isinstance(item, ChatCompletionChunk) else self.chunk(item)
+        ready = self._ready
+        if not ready:
+            if self.waiting:
+                raise ConfigError("another task is reading this stream")
+            self.waiting = True
+            try:
+                if (read_single := self._read_single) is None:
+                    await self._fill()
+                else:
+                    data = await self.response.read()
+                    if data and (chunk := read_single(data)) is not None:
+                        return chunk
+                    await self._fill(data)
+            except LaplasError as error:
+                self._conclude(error)  # the transfer broke; nothing new where it had ended
+                if self._failure is not None:
+                    raise self._failure from self._failure.__cause__
+            except asyncio.CancelledError:
+                if self.close_on_cancel:
+                    self.close()
+                raise
+            finally:
+                self.waiting = False
+            if not ready:
+                raise StopAsyncIteration
+        item = ready.pop()
+        return item if type(item) is ChatCompletionChunk else self._chunk_of(item)
 
-    def rest(self, error: Exception) -> bytes | None:
-        """What had come before ``readany`` raised this; None: nothing, and that was the end."""
-        try:
-            return self.response.rest(error)
-        except LaplasError as told:
-            self._conclude(told)
-            return None
+    def next_text(self) -> str | None:
+        """A text of choice 0 that is ready, without making its chunk; None: ask ``next``."""
+        ready = self._ready
+        while ready and self._index == 0 and type(ready[-1]) is str:
+            if text := ready.pop():
+                return str(text)
+        return None
 
     def completion(self) -> ChatCompletion:
-        """What has come so far."""
+        """What has been received so far."""
         completion = self.accumulator.completion()
         completion.request_id = self.response.request_id
-        if completion.cost is None:
-            completion.cost = cost_from(None, self.response.headers)
+        completion.cost = self.cost
         return completion
 
     @property
+    def cost(self) -> Cost | None:
+        """The cost that the service reported, in the stream or in a header."""
+        return self.accumulator.cost or cost_from(None, self.response.headers)
+
+    @property
     def progress(self) -> int:
-        """A number that grows with all content that comes."""
+        """A number that grows with all content that is received."""
         return self._contents + self.accumulator.size
 
     @property
     def finished(self) -> bool:
-        """Every choice that was asked for has its finish_reason."""
+        """Every choice that was requested has its finish_reason."""
         return self.accumulator.finished(self._choices)
 
     @property
-    def failure(self) -> LaplasError | None:
-        """What it ended with; None while it runs, and when it was whole."""
-        return self._failure
+    def ended(self) -> bool:
+        """Whether the verdict has been reached."""
+        return self._ended
 
     def close(self, reason: LaplasError | None = None) -> None:
-        """End it here, at once. Unless it was whole, the reader gets ``reason``."""
-        self.ready.clear()
+        """End it at once. Unless it was complete, a waiting reader gets ``reason``."""
+        self._ready.clear()
         self._settle(reason or StreamTruncatedError("the stream was closed before its end"))
         self.response.close(reason)
 
     # --- from bytes to chunks -----------------------------------------------------------------
 
     async def _fill(self, data: bytes | None = None) -> None:
-        """Until a chunk is ready, or the answer is at its end, read, first ``data`` if given.
+        """Read until a chunk is ready or the response has ended; ``data`` was read already.
 
-        Raises what it ended with.
+        Raises the error with which it ended.
         """
-        self.alone = None
+        self._read_single = None
         try:
             while not self._ended:
                 if self._at < len(self._blocks) and not self._done:
                     if len(self._blocks[self._at]) > LARGE and not await self._decode_large():
                         break  # closed meanwhile
-                    if self._take():
-                        rest = self._at < len(self._blocks) or self._parser.pieces
-                        if not rest and (form := self._reader.form) is not None:
-                            self.alone = form.one_by_one(self.accumulator)
+                    if self._decode_blocks():
+                        self._prepare_single()
                         return
-                elif self._done:  # what comes behind it does not count
+                elif self._done:  # anything after it is ignored
                     self._conclude(await self._drain())
                 elif self._at_end:
                     self._conclude(None)
-                elif got := await self.response.read() if data is None else data:
-                    self._blocks, self._at = self._split(got), 0
+                elif received := await self.response.read() if data is None else data:
+                    self._blocks, self._at = self._split(received), 0
                     data = None
-                elif self._end():
+                elif self._finish_transfer():
                     return
         except LaplasError as error:
             self._conclude(error)
         if self._failure is not None:
             raise self._failure
 
+    def _prepare_single(self) -> None:
+        """If nothing else is pending, let the next event be read by the form alone."""
+        if self._at < len(self._blocks) or self._parser.pieces:
+            return
+        form = self._decoder.learner.form
+        if form is not None:
+            self._read_single = form.single_reader(self.accumulator)
+
     def _split(self, data: bytes) -> list[bytes]:
-        data = self._sniffer.feed(data)
-        if self._sniffer.has_enough:
-            self._read_other(self._sniffer.other or b"")
+        data = self._body_kind.feed(data)
+        if self._body_kind.has_enough:
+            self._read_other(self._body_kind.other or b"")
         return self._parser.split(data)
 
-    def _end(self) -> bool:
-        """The bytes have come to their end. Whether a chunk is ready: then the verdict waits."""
+    def _finish_transfer(self) -> bool:
+        """The transfer has ended. Whether that makes a chunk ready: then the verdict waits."""
         self._at_end = True
-        if (other := self._sniffer.other) is not None:
+        if (other := self._body_kind.other) is not None:
             self._read_other(other)
             return True
         last = self._parser.unfinished()
         chunk = None if last is None else self._judge(self._decode_event(last))
         if chunk is None:
             return False
-        self.ready.insert(0, chunk)
+        self._ready.insert(0, chunk)
         return True
 
-    def _take(self) -> bool:
-        """Look into the next blocks; whether a chunk is ready now."""
-        form = None if self._large else self._reader.form
+    def _decode_blocks(self) -> bool:
+        """Decode the next blocks; whether a chunk is ready now."""
+        learner = self._decoder.learner
+        form = None if self._large else learner.form
         if form is not None and (items := form.read(self._blocks, self._at)):
             self._at += len(items)
             form.add(items, self.accumulator)
-            self.chunk, self.index = form.chunk, form.index
-            self.ready[:0] = items[::-1]
+            self._chunk_of, self._index = form.chunk, form.index
+            self._ready[:0] = items[::-1]
             return True
         block = self._blocks[self._at]
         self._at += 1
         if self._large is None:
-            told = self._decode(block)
+            decoded = self._decode(block)
         else:
-            told, self._large = self._large.result(), None
-        chunk = self._judge(told)
+            decoded, self._large = self._large.result(), None
+        chunk = self._judge(decoded)
         if chunk is None:
             return False
-        self._reader.learn(block, chunk)
-        self.ready.insert(0, chunk)
+        learner.learn(block, chunk)
+        self._ready.insert(0, chunk)
         return True
 
     async def _decode_large(self) -> bool:
-        """Have a thread decode the next block; False if the answer was closed meanwhile.
+        """Decode the next block in a thread (law 6); False if the stream was closed meanwhile.
 
-        Cancelling it loses nothing: the next call waits for the same.
+        Cancelling it loses nothing: the next call waits for the same thread.
         """
         if self._large is None:
             block, loop = self._blocks[self._at], asyncio.get_running_loop()
@@ -261,33 +298,33 @@ class StreamedAnswer:
         await asyncio.wait([self._large])
         return not self._ended
 
-    def _decode(self, block: bytes) -> _Told:
-        """What a block says; it touches parser and reader alone, so a thread can do it."""
+    def _decode(self, block: bytes) -> _Decoded:
+        """Decode a block; it uses parser and decoder alone, so a thread can do it."""
         event = self._parser.read(block)
         return None if event is None else self._decode_event(event)
 
-    def _decode_event(self, event: ServerSentEvent) -> _Told:
+    def _decode_event(self, event: ServerSentEvent) -> _Decoded:
         data = event.data
         if data[:6] == b"[DONE]":
             return _DONE
         if not data or data.isspace():
             return None
         try:
-            return self._reader.read(data, event.event)
+            return self._decoder.decode(data, event.event)
         except (FailureEvent, DecodeError) as error:
             return error
 
-    def _judge(self, told: _Told) -> ChatCompletionChunk | None:
-        if isinstance(told, ChatCompletionChunk):
-            self._add(told)
-            return told
-        if isinstance(told, FailureEvent):
-            raise self._api_error(told.body)
-        if isinstance(told, DecodeError):
-            if self._at_end:  # the last event lacked its end, so it was cut
-                raise StreamTruncatedError(f"the stream ended inside an event: {told}")
-            raise StreamProtocolError(f"an event is no chunk: {self._clean(told)}")
-        self._done = told is _DONE
+    def _judge(self, decoded: _Decoded) -> ChatCompletionChunk | None:
+        if isinstance(decoded, ChatCompletionChunk):
+            self._add(decoded)
+            return decoded
+        if isinstance(decoded, FailureEvent):
+            raise self._api_error(decoded.body)
+        if isinstance(decoded, DecodeError):
+            if self._at_end:  # the last event lacked its end, so it was cut off
+                raise StreamTruncatedError(f"the stream ended inside an event: {decoded}")
+            raise StreamProtocolError(f"an event is not a chunk: {self._redact(decoded)}")
+        self._done = decoded is _DONE
         return None
 
     def _add(self, chunk: ChatCompletionChunk) -> None:
@@ -296,32 +333,32 @@ class StreamedAnswer:
             self.begun = True
             self._contents += 1
             if chunk.choices[0].finish_reason is not None:
-                self._watch.look(self)  # from here on, little is waited for
+                self._watchdog.check(self)  # shorten the idle timeout
 
     def _read_other(self, body: bytes) -> None:
-        """A body that is no stream: one JSON answer, an error in JSON, or a page."""
+        """Read a body that is not a stream: one completion, an error in JSON, or a page."""
         try:
-            answer = loads(body.lstrip(BLANK))
-            if isinstance(answer, dict):
-                if is_failure(answer):
-                    raise self._api_error(answer)
-                chunk = chunk_from_completion(answer)
+            value = loads(body.lstrip(BLANK))
+            if isinstance(value, dict):
+                if is_failure(value):
+                    raise self._api_error(value)
+                chunk = chunk_from_completion(value)
                 self._add(chunk)
                 self._done = True
-                self.ready.insert(0, chunk)
+                self._ready.insert(0, chunk)
                 return
         except DecodeError as error:
-            words = read_failure(body.decode("utf-8", "replace")).message or str(error)
+            message = read_failure(body.decode("utf-8", "replace")).message or str(error)
         else:
-            words = quote(body)
-        raise StreamProtocolError(f"in place of a stream came {self._clean(words)}")
+            message = quote(body)
+        raise StreamProtocolError(f"received in place of a stream: {self._redact(message)}")
 
     async def _drain(self) -> LaplasError | None:
-        """Behind [DONE]: read to the end, so that the connection can be used again.
+        """After [DONE]: read to the end, so that the connection can be reused.
 
-        Gives the error if the transfer breaks there. Bounded in time and bytes.
+        Returns the error if the transfer breaks there. Bounded in time and bytes.
         """
-        if self.response.ended:  # as nearly always: it came with [DONE]
+        if self.response.ended:  # the usual case: the end was received together with [DONE]
             return None
         size = 0
         try:
@@ -329,7 +366,7 @@ class StreamedAnswer:
                 while size < _DRAIN_BYTES and (data := await self.response.read()):
                     size += len(data)
         except TimeoutError:
-            return None  # left open by the server; it has said that it is done
+            return None  # kept open by the server, which has declared the end
         except ConnectionFailedError as error:
             return error
         return None
@@ -337,59 +374,63 @@ class StreamedAnswer:
     # --- the verdict --------------------------------------------------------------------------
 
     def _conclude(self, error: LaplasError | None) -> None:
-        """The reader has come to an end: ``error``, or the clean end of the bytes."""
-        if error is None and not self._is_whole():
-            error = StreamTruncatedError(self._what_is_missing())
+        """Reading has ended: with ``error``, or at the clean end of the transfer."""
+        if self._ended:
+            return
+        if error is None and not self._is_complete():
+            error = StreamTruncatedError(self._missing())
         elif isinstance(error, ConnectionFailedError):
             cause, error = error, StreamTruncatedError(f"the stream was cut: {error}")
             error.__cause__ = cause
         self._settle(error)
         self.response.close()
 
-    def _is_whole(self) -> bool:
-        """Whether what has come is a whole answer, the transfer having ended well."""
+    def _is_complete(self) -> bool:
+        """Whether a complete response was received, given that the transfer ended cleanly."""
         return self.finished or (self._done and self.accumulator.has_content)
 
     def _settle(self, error: LaplasError | None) -> None:
-        """The end: once, for good."""
+        """Reach the verdict: once, and for good."""
         if self._ended:
             return
         self._ended = True
-        self.alone = None
-        self._watch.stop()
+        self._read_single = None
+        self._watchdog.stop()
         if self._large is not None:
             self._large.cancel()
-        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and (self.finished):
-            error = None  # every choice had its finish_reason: the text is whole
+        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and self.finished:
+            error = None  # every choice had its finish_reason, so the text is complete
         self._failure = error
         if error is not None:
             error.request_id = self.response.request_id
         if isinstance(error, StreamError):
             error.partial = self.completion()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(error)
 
-    def _what_is_missing(self) -> str:
+    def _missing(self) -> str:
         if self._done:
-            return "[DONE] came, but no answer before it"
+            return "[DONE] was received, but no content before it"
         if self.accumulator.finished():
             return f"the stream ended without [DONE] and not all {self._choices} choices"
         if self.accumulator.started:
             return "the stream ended with neither finish_reason nor [DONE]"
-        return f"a stream with no chunk at all (status {self.response.status})"
+        return f"a stream without any chunk (status {self.response.status})"
 
     def _api_error(self, body: object) -> StreamAPIError:
         clean = self.response.redact(body)
         failure = read_failure(clean)
-        words = failure.message or quote(clean, 500)
         return StreamAPIError(
-            f"the service broke off with an error: {words}",
+            f"the service reported an error in the stream: {failure.message or quote(clean, 500)}",
             status=failure.status,
             code=failure.code,
             body=clean,
         )
 
-    def _clean(self, words: object) -> str:
-        return str(self.response.redact(str(words)))
+    def _redact(self, message: object) -> str:
+        return str(self.response.redact(str(message)))
 
 
-def _no_form(item: Item) -> ChatCompletionChunk:
-    raise AssertionError(item)  # they are ready only when their form is known
+def _no_form(item: object) -> ChatCompletionChunk:
+    raise AssertionError(item)  # items are ready only when their form is known

@@ -1,7 +1,7 @@
-"""Whether a streamed answer still lives: one timer for the whole stream.
+"""The timeouts of one stream: one timer, however many tokens arrive.
 
-No token re-arms it, nor is its time noted: the timer looks, when it fires, whether content has
-come since it looked last. It refuses to know bytes, chunks and connections.
+No token re-arms the timer or records a time: when it fires, it checks whether content has been
+received since it fired last. It refuses to know bytes, chunks and connections.
 """
 
 import asyncio
@@ -11,23 +11,24 @@ from typing import Any, Protocol
 from laplas_async.errors import LaplasError, RequestTimeoutError, StreamTimeoutError
 from laplas_async.timeouts import Timeouts
 
-# When every choice has its finish_reason, only usage and [DONE] are missing: servers that forget
-# to send them, and to hang up, are not waited for longer.
+# Seconds. When every choice has its finish_reason, only usage and [DONE] are missing; some servers
+# never send them nor close the connection (test_watchdog, test_stream).
 AFTER_FINISH_SECONDS = 5.0
-_LOOKS = 8  # in the time of ``idle``: it is told at most an eighth of it too late, never too early
+# Checks within ``idle``: silence is reported at most an eighth of it too late, never too early.
+_CHECKS = 8
 
 
 class Watched(Protocol):
-    """What is asked of an answer when the timer fires, and how it is told that it is late."""
+    """What the timer needs to know of a stream, and how it ends a late one."""
 
     begun: bool
-    """Content has come."""
+    """Content has been received."""
     waiting: bool
-    """A reader waits for more: one that takes its time is not a server that is silent."""
+    """A reader is waiting for more; a slow reader is not a silent server."""
 
     @property
     def progress(self) -> int:
-        """A number that grows with all content that comes."""
+        """A number that grows with all content that is received."""
         ...
 
     @property
@@ -36,34 +37,34 @@ class Watched(Protocol):
         ...
 
     def close(self, reason: LaplasError | None = None) -> None:
-        """It came too late: end it for this reason."""
+        """End it with this error."""
         ...
 
 
 class Clock(Protocol):
-    """What is used of an event loop: its time, and timers."""
+    """The part of an event loop that is used: its time and its timers."""
 
     def time(self) -> float:
         """Now, in seconds."""
         ...
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> asyncio.Handle:
-        """Call it then."""
+        """Call it at that time."""
         ...
 
 
-class Watch:
-    """The timeouts of one stream, which it closes when one has run out.
+class Watchdog:
+    """The timeouts of one stream, which it closes when one has expired.
 
-    ``sent_at`` is the clock's time of sending; the clock is the running loop's. The answer is known
-    to the timer alone, so one that has ended is free at once.
+    ``sent_at`` is the clock's time of sending; the clock is the running loop's. The stream is known
+    to the timer alone, so one that has ended is freed at once.
     """
 
     __slots__ = (
         "_clock",
         "_first_at",
+        "_progress",
         "_quiet_since",
-        "_seen",
         "_timeouts",
         "_timer",
         "_total",
@@ -78,58 +79,57 @@ class Watch:
         self._first_at = None if first is None else sent_at + first
         self._clock: Clock = asyncio.get_running_loop() if clock is None else clock
         self._timer: asyncio.Handle | None = None
-        self._seen = -1
+        self._progress = -1
         self._quiet_since = 0.0
 
-    def look(self, answer: Watched) -> None:
-        """Judge now, and set the timer for the next look.
+    def check(self, stream: Watched) -> None:
+        """Check now, and set the timer for the next check.
 
-        To be called at the beginning, and when an answer begins or finishes.
+        Called at the start, and when the stream begins or its choices finish.
         """
         self.stop()
         now = self._clock.time()
-        looks: list[float] = []
+        checks: list[float] = []
         if self._total_at is not None:
             if self._total_at <= now:
-                words = f"not at its end within {self._total} s of sending (total)"
-                answer.close(_error(answer, words, "total"))
+                message = f"not complete within {self._total} s of sending (total)"
+                stream.close(_error(stream, message, "total"))
                 return
-            looks.append(self._total_at)
-        if not answer.begun:
+            checks.append(self._total_at)
+        if not stream.begun:
             if self._first_at is not None:
                 if self._first_at <= now:
-                    seconds = self._timeouts.first_token
-                    words = f"no content within {seconds} s of sending (first_token)"
-                    answer.close(_error(answer, words, "first_token"))
+                    timeout = self._timeouts.first_token
+                    message = f"no content within {timeout} s of sending (first_token)"
+                    stream.close(_error(stream, message, "first_token"))
                     return
-                looks.append(self._first_at)
-        elif (idle := self._idle(answer)) is not None:
-            progress = answer.progress
-            if progress != self._seen or not answer.waiting:
-                self._seen, self._quiet_since = progress, now
+                checks.append(self._first_at)
+        elif (idle := self._idle(stream)) is not None:
+            progress = stream.progress
+            if progress != self._progress or not stream.waiting:
+                self._progress, self._quiet_since = progress, now
             late_at = self._quiet_since + idle
             if late_at <= now:
-                answer.close(
-                    _error(answer, f"no content for {self._timeouts.idle} s (idle)", "idle")
-                )
+                message = f"no content for {self._timeouts.idle} s (idle)"
+                stream.close(_error(stream, message, "idle"))
                 return
-            looks.append(min(late_at, now + idle / _LOOKS))
-        if looks:
-            self._timer = self._clock.call_at(min(looks), self.look, answer)
+            checks.append(min(late_at, now + idle / _CHECKS))
+        if checks:
+            self._timer = self._clock.call_at(min(checks), self.check, stream)
 
     def stop(self) -> None:
-        """No more of it."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _idle(self, answer: Watched) -> float | None:
+    def _idle(self, stream: Watched) -> float | None:
         idle = self._timeouts.idle
-        if answer.finished:
+        if stream.finished:
             return min(idle or AFTER_FINISH_SECONDS, AFTER_FINISH_SECONDS)
         return idle
 
 
-def _error(answer: Watched, words: str, phase: str) -> LaplasError:
-    kind = StreamTimeoutError if answer.begun else RequestTimeoutError
-    return kind(words, phase=phase)
+def _error(stream: Watched, message: str, phase: str) -> LaplasError:
+    kind = StreamTimeoutError if stream.begun else RequestTimeoutError
+    return kind(message, phase=phase)

@@ -1,6 +1,6 @@
-"""Chunks to the completion that an unstreamed call would have given; pure, linear.
+"""Accumulates chunks into the completion that a call without streaming returns; pure, linear.
 
-It refuses to decide whether the stream was whole: it gives what has come so far.
+It refuses to decide whether the stream was complete: it returns what has been received so far.
 """
 
 import json
@@ -14,6 +14,7 @@ from laplas_async.types import (
     ChatCompletionChunk,
     Choice,
     ChunkChoice,
+    Cost,
     FunctionCall,
     Logprobs,
     Message,
@@ -24,13 +25,14 @@ from laplas_async.types import (
 )
 from laplas_async.wire.codec import cost_from
 
-_MANY = 4096
+# Pieces of a text before they are joined: fewer keep the last join short, more keep adding cheap.
+_MOST_PIECES = 4096
 
 
 class Accumulator:
-    """Add chunks in the order they came; ask for the completion at any time.
+    """Add chunks in order; take the completion at any time.
 
-    Text is kept in pieces and joined when asked for. Choices come apart by ``index``, tool calls
+    Text is kept in pieces and joined when needed. Choices are separated by ``index``, tool calls
     by ``index`` and ``id`` as servers really send them: missing, starting at 1, or repeated.
     """
 
@@ -41,7 +43,7 @@ class Accumulator:
         self._choices: dict[int, _Choice] = {}
 
     def add(self, chunk: ChatCompletionChunk) -> None:
-        """Take one chunk."""
+        """Add one chunk."""
         head = self._head
         if not head.id:
             head.id = chunk.id
@@ -62,44 +64,49 @@ class Accumulator:
             choice.add(delta)
 
     def pieces(self, index: int) -> list[str]:
-        """The text of a choice that has begun, in pieces, to append more that are not empty.
+        """The text of a choice that has begun, in pieces; append more that are not empty.
 
-        For chunks that add nothing else: the short way to ``add`` them. To be asked for anew now
-        and then: many pieces are joined to one, so that memory and the last join stay small.
+        The fast way to ``add`` chunks that add nothing else. Call it again from time to time: it
+        joins many pieces into one, so that memory and the last join stay small.
         """
         choice = self._choices[index]
-        if len(choice.content) > _MANY:
+        if len(choice.content) > _MOST_PIECES:
             choice.gather()
         return choice.content
 
     @property
     def size(self) -> int:
-        """In how many pieces the text of all choices has come."""
+        """The number of pieces in which the text of all choices was received."""
         return sum(choice.gathered + len(choice.content) for choice in self._choices.values())
 
     @property
     def started(self) -> bool:
-        """Whether any choice has come."""
+        """Whether any choice has been received."""
         return bool(self._choices)
 
     def finished(self, choices: int = 1) -> bool:
-        """Whether at least ``choices`` have come, and each with its finish reason."""
+        """Whether at least ``choices`` have been received, each with its finish reason."""
         return len(self._choices) >= choices and all(
             choice.finish_reason is not None for choice in self._choices.values()
         )
 
     @property
     def has_content(self) -> bool:
-        """Whether text, a refusal or a tool call has come."""
+        """Whether text, a refusal or a tool call has been received."""
         return any(c.content or c.joined or c.refusal or c.calls for c in self._choices.values())
 
     @property
     def usage(self) -> Usage | None:
-        """The tokens told so far."""
+        """The usage reported so far."""
         return self._head.usage
 
+    @property
+    def cost(self) -> Cost | None:
+        """The cost reported so far."""
+        return self._head.cost
+
     def completion(self) -> ChatCompletion:
-        """What has come so far, as a value of its own."""
+        """What has been received so far, as an independent value."""
         head = self._head
         return ChatCompletion(
             id=head.id,
@@ -114,9 +121,9 @@ class Accumulator:
 
 @define(eq=False, repr=False)
 class _Fields:
-    """Fields we do not know, as they grow: text and lists are extended, the rest is replaced.
+    """Unknown fields as they grow: text and lists are extended, everything else is replaced.
 
-    Text is kept in pieces: a model's thoughts come in a field of their own, token by token.
+    Text is kept in pieces: a model's reasoning arrives in such a field, token by token.
     """
 
     texts: dict[str, list[str]] = field(factory=dict)
@@ -138,7 +145,7 @@ class _Fields:
 
 @define(eq=False, repr=False)
 class _Call:
-    """A tool call that is being told."""
+    """A tool call that is being received."""
 
     id: str = ""
     type: str = ""
@@ -148,7 +155,7 @@ class _Call:
     function_extra: _Fields = field(factory=_Fields)
 
     def add(self, name: Any, arguments: Any) -> None:
-        # The name comes whole, in pieces, or whole again with every piece of the arguments.
+        # The name arrives whole, in pieces, or repeated with every piece of the arguments.
         if isinstance(name, str) and name != self.name:
             self.name += name
         if isinstance(arguments, str) and arguments:
@@ -165,13 +172,13 @@ class _Call:
 
 @define(eq=False, repr=False)
 class _Choice:
-    """A choice that is being told."""
+    """A choice that is being received."""
 
     role: str = ""
     content: list[str] = field(factory=list)
-    joined: list[str] = field(factory=list)  # what came before ``content``
+    joined: list[str] = field(factory=list)  # the text before ``content``
     gathered: int = 0  # pieces in it
-    has_text: bool = False  # a content came, be it empty: "" is not None
+    has_text: bool = False  # content was received, perhaps empty: "" is not None
     refusal: list[str] = field(factory=list)
     calls: list[_Call] = field(factory=list)
     by_index: dict[int, _Call] = field(factory=dict)
@@ -205,13 +212,13 @@ class _Choice:
             self.extra.update(piece.extra)
 
     def gather(self) -> None:
-        """Join the pieces of the content, in their own list: it is known elsewhere."""
+        """Join the pieces of the content, keeping the list object, which forms append to."""
         self.joined.append("".join(self.content))
         self.gathered += len(self.content)
         self.content.clear()
 
     def _add_extra(self, extra: dict[str, Any]) -> None:
-        # What tool calls were called once; some servers tell both.
+        # The old name of tool calls; some servers send both.
         old = extra.get("function_call")
         if type(old) is dict:
             if self.old_call is None:
@@ -240,16 +247,16 @@ class _Choice:
                 call.function_extra.add(function.extra)
 
     def _find_call(self, delta: ToolCallDelta) -> _Call | None:
-        """The call that a piece belongs to; None: it begins a new one."""
+        """The call to which a piece belongs; None: it begins a new one."""
         if delta.index is not None:
             call = self.by_index.get(delta.index)
         else:
             call = self.calls[-1] if self.calls else None
             if call is not None and not delta.id and delta.function and delta.function.name:
-                # Neither index nor id, yet a name: a new call, unless this one is still open.
+                # Neither index nor id, but a name: a new call, unless this one is incomplete.
                 return None if call.name and _is_whole(call.arguments) else call
         if call is not None and delta.id and call.id and delta.id != call.id:
-            # The same place with a new id is a new call, or an older one come again.
+            # The same index with a new id is a new call, or an earlier one continued.
             return next((known for known in self.calls if known.id == delta.id), None)
         return call
 
@@ -263,7 +270,7 @@ class _Choice:
 
     def value(self, index: int) -> Choice:
         text = "".join([*self.joined, *self.content])
-        # A stream opens with content "" also when only tool calls or a refusal follow.
+        # A stream may open with content "" although only tool calls or a refusal follow.
         has_text = bool(text) or (self.has_text and not self.calls and not self.refusal)
         lp = self.logprobs
         extra = self.message_extra.value()
@@ -302,7 +309,7 @@ def _extended(
 
 def _is_whole(arguments: list[str]) -> bool:
     if not arguments or not arguments[-1].endswith("}"):
-        return False  # told without reading it all again for each piece
+        return False  # decided without parsing everything again for each piece
     try:
         json.loads("".join(arguments))
     except ValueError:
@@ -311,7 +318,7 @@ def _is_whole(arguments: list[str]) -> bool:
 
 
 def _later(old: Usage, new: Usage) -> Usage:
-    """Usage told in parts, or again and again as it grows: the largest of each number counts."""
+    """Merge usage reported in parts, or repeatedly as it grows: the largest numbers count."""
     return Usage(
         prompt_tokens=max(old.prompt_tokens, new.prompt_tokens),
         completion_tokens=max(old.completion_tokens, new.completion_tokens),

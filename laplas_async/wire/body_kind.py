@@ -1,17 +1,19 @@
-"""What a body is that should be a stream: a stream, one JSON value, or a page.
+"""Which kind of body was received in place of a stream: a stream, one JSON value, or a page.
 
-Servers and proxies answer with the last two, whatever the content type says. No line of a stream
-begins with a brace, a bracket or a tag, so the first byte tells. It refuses to read what it keeps.
+Servers and proxies respond with the last two, whatever the content type says. No line of a stream
+begins with a brace, a bracket or a tag, so the first byte decides. It refuses to decode what it
+keeps.
 """
 
 from laplas_async.errors import StreamProtocolError
 
+# Bytes of a page that are kept for the error message; its title and heading are within them.
 MAX_PAGE_BYTES = 4096
 BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
-class Sniffer:
-    """Fed the bytes of a body as they come; keeps a body that is no stream.
+class BodyKind:
+    """Is fed the bytes of a body as they arrive, and keeps a body that is not a stream.
 
     ``max_bytes`` of such a body are kept, of a page ``MAX_PAGE_BYTES``.
     """
@@ -20,13 +22,13 @@ class Sniffer:
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max = max_bytes
-        self._lead: bytes | None = b""  # the first bytes, until they tell
+        self._lead: bytes | None = b""  # the first bytes, until they decide
         self._kept: list[bytes] | None = None
         self._size = 0
         self.is_page = False
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes as far as they are a stream's. Raises ``StreamProtocolError`` past the size."""
+        """Return what belongs to a stream. Raises ``StreamProtocolError`` past the size."""
         if self._lead is not None:
             self._lead += data
             start = self._lead.lstrip(BLANK)[:1]
@@ -40,15 +42,15 @@ class Sniffer:
         self._kept.append(data)
         self._size += len(data)
         if self._size > self._max:
-            raise StreamProtocolError(f"the answer is larger than {self._max} bytes")
+            raise StreamProtocolError(f"the response is larger than {self._max} bytes")
         return b""
 
     @property
     def other(self) -> bytes | None:
-        """What came so far of a body that is no stream; None: it is one."""
+        """What has been received of a body that is not a stream; None: it is one."""
         return None if self._kept is None else b"".join(self._kept)
 
     @property
     def has_enough(self) -> bool:
-        """Whether a page has told what pages tell; the rest need not be waited for."""
+        """Whether enough of a page has been received; the rest need not be read."""
         return self.is_page and self._size > MAX_PAGE_BYTES

@@ -1,7 +1,7 @@
-"""Events of a stream to chunks, one after the other.
+"""Decodes the events of one stream into chunks, in order.
 
-It keeps what one event needs from the one before: half a character. It refuses to decide whether
-the stream is whole (``stream`` does).
+It keeps what one event needs of the previous one: half a character. It refuses to decide whether
+the stream is complete (``streaming.reader`` does).
 """
 
 from typing import Any
@@ -12,46 +12,39 @@ from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
 from laplas_async.wire.codec import DecodeError, loads_raw, quote, repair_text, repaired, structure
 from laplas_async.wire.error_body import is_failure
 from laplas_async.wire.fast.decode import direct_chunk
-from laplas_async.wire.fast.field_form import WideForm
-from laplas_async.wire.fast.text_form import LARGEST, Template
+from laplas_async.wire.fast.learner import FormLearner
 from laplas_async.wire.large_json import LARGE, loads_large
 
-_RAREST = 4096  # events between two tries to learn their form
-Form = Template | WideForm
-Item = str | list[Any]  # what a form reads of an event, and makes a chunk of
-_Place = tuple[int, str, int | None]  # of a text that grows: choice, field, tool call
+_Place = tuple[int, str, int | None]  # of a growing text: choice, field, tool call
 
 
-class FailureEvent(Exception):  # noqa: N818 - it is what came, not what is raised to a user
-    """An event that tells an error; ``body`` is its JSON or text. Does not leave the library."""
+class FailureEvent(Exception):  # noqa: N818 - a kind of event, never raised to a user
+    """An event that reports an error; ``body`` is its JSON or text. Never leaves the library."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
         self.body = body
 
 
-class ChunkReader:
-    """Reads the data of one event after the other.
+class ChunkDecoder:
+    """Decodes the data of one event after the other.
 
-    A character outside the Basic Multilingual Plane that the server cut in two halves (each
-    written as a lone surrogate) is handed out whole with its second half; a half that stays alone
-    becomes U+FFFD. So every text handed out can be encoded.
+    A character outside the Basic Multilingual Plane that the server cut into two halves (each
+    written as a lone surrogate) is returned whole with its second half; a half without the other
+    becomes U+FFFD. So every text that is returned can be encoded.
     """
 
-    __slots__ = ("_before", "_forms", "_halves", "_mending", "_wait", "form")
+    __slots__ = ("_halves", "_repairing", "learner")
 
     def __init__(self) -> None:
         self._halves: dict[_Place, str] = {}
-        self._mending = False
-        self.form: Form | None = None  # learned last
-        self._before: bytes | None = None  # such an event as was looked at last, if it has no form
-        self._forms = 0  # learned in vain, one after the other
-        self._wait = 0  # events until the next is worth learning
+        self._repairing = False
+        self.learner = FormLearner()
 
-    def read(self, data: bytes, event: str = "") -> ChatCompletionChunk | None:
-        """One event's data to a chunk; None for an unknown event that carries none.
+    def decode(self, data: bytes, event: str = "") -> ChatCompletionChunk | None:
+        """Decode one event; None for an event of an unknown kind without a chunk.
 
-        Raises ``FailureEvent`` for an error, ``DecodeError`` for what is no chunk.
+        Raises ``FailureEvent`` for an error, ``DecodeError`` for data that is not a chunk.
         """
         try:
             body = self._load(data)
@@ -62,55 +55,28 @@ class ChunkReader:
         if event == "error" or (type(body) is dict and is_failure(body)):
             raise FailureEvent(body)
         if event not in ("", "message") and (type(body) is not dict or "choices" not in body):
-            return None  # a kind of event that we do not know: no chunk, no harm
+            return None  # an unknown kind of event (law 8)
         if type(body) is not dict:
             raise DecodeError(f"expected a chunk, got {quote(data)}")
         return direct_chunk(body) or structure(body, ChatCompletionChunk)
-
-    def learn(self, block: bytes, chunk: ChatCompletionChunk) -> None:
-        """Take the block that this chunk was just read from for the form of those to come.
-
-        One without text, as the first and the last have none, is like no other: it tells nothing.
-        """
-        if not any(choice.delta.content for choice in chunk.choices):
-            return
-        form = self.form
-        used = form is not None and form.used
-        if self._wait:
-            self._wait -= 1
-            if form is not None and not used:  # it fits none: not even tried until the next
-                self._before, self.form = form.sample, None
-            return
-        # Where events have no form that lasts, one is tried for ever more rarely.
-        self._forms = 0 if used else self._forms + 1
-        self._wait = min(_RAREST, 2 ** min(self._forms, 16) - 1)
-        before = self._before if form is None else form.sample
-        self._before = self.form = None
-        if not self._mending:
-            if before is not None and not (used and isinstance(form, Template)):
-                self.form = WideForm.learn(before, block, chunk)
-            if self.form is None:
-                self.form = Template.learn(block, chunk)
-        if self.form is None and len(block) <= LARGEST:
-            self._before = block
 
     def _load(self, data: bytes) -> Any:
         try:
             body = orjson.loads(data) if len(data) <= LARGE else loads_large(data)
         except orjson.JSONDecodeError:
             body = loads_raw(data)
-            self._mending = True
-            self.form = None  # half a character may come where only text was expected
-        if self._mending:
+            self._repairing = True
+            self.learner.disable()  # half a character may come where only text was expected
+        if self._repairing:
             try:
                 self._join_halves(body)
                 body = repaired(body)
             except RecursionError:
-                raise DecodeError(f"nested too deep: {quote(data)}") from None
+                raise DecodeError(f"nested too deeply: {quote(data)}") from None
         return body
 
     def _join_halves(self, body: Any) -> None:
-        """Put the halves of characters together, in the texts that grow: those of the deltas."""
+        """Join the halves of characters in the texts that grow: those of the deltas."""
         for choice in _dicts(body, "choices"):
             delta = choice.get("delta")
             if delta is None:
@@ -138,7 +104,7 @@ class ChunkReader:
         return repair_text(text)
 
     def _give_up(self, delta: dict[str, Any], index: int) -> None:
-        """The choice is at its end: halves whose partner never came are told as U+FFFD."""
+        """The choice has ended: halves without the other half become U+FFFD."""
         for place in [place for place in self._halves if place[0] == index]:
             del self._halves[place]
             _, name, call = place
@@ -159,10 +125,7 @@ def _dicts(body: Any, name: str) -> list[dict[str, Any]]:
 
 
 def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
-    """A whole JSON answer, given in place of a stream, as the one chunk that says it all.
-
-    Raises ``DecodeError``.
-    """
+    """A completion received in place of a stream, as one chunk. Raises ``DecodeError``."""
     choices = body.get("choices")
     if type(choices) is not list:
         raise DecodeError(f"not a chat completion: {quote(body)}")
@@ -181,7 +144,7 @@ def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
 
 
 def has_content(chunk: ChatCompletionChunk) -> bool:
-    """Whether a chunk carries anything of an answer: not a role, not usage, not nothing."""
+    """Whether a chunk carries part of a completion, and not just a role or usage."""
     for choice in chunk.choices:
         delta = choice.delta
         if (

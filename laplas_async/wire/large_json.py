@@ -1,9 +1,9 @@
-"""Large JSON in pieces, so that whoever decodes it in a thread does not hold up the others.
+"""Large JSON decoded in pieces, so that a thread that decodes it does not hold up the event loop.
 
-One call of the JSON library holds the interpreter for as long as it takes, 3 ms for each megabyte.
-What makes an answer large is one long text, or a long list (the logprobs of each token): these are
-decoded piece by piece, and put in the place that was kept for them. The value is the same, to the
-last bit, as that of one call; whatever is in doubt is decoded by one call.
+One call of the JSON library holds the interpreter lock for about 3 ms per megabyte. A response is
+large because of one long text or one long list (log probabilities of each token): these are decoded
+piece by piece and put back in their place. The value is identical to that of one call; anything
+unclear is decoded by one call.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import orjson
 
-LARGE: Final = 256 * 1024  # bytes from which on it is worth a thread
+LARGE: Final = 256 * 1024  # bytes from which a thread is worth its overhead
 _PIECE: Final = 128 * 1024
 _LONGEST_ESCAPE: Final = 12  # bytes: two halves of a character
-_BACK: Final = 256  # bytes that are looked at for a good place to cut
-_MOST: Final = 20_000  # values looked at: more of them are no long text
-_MARK: Final = "\ufdd0laplas\ufdd1"  # of noncharacters, so that no text looks like it
+_BACK: Final = 256  # bytes examined for a good place to cut
+_MOST: Final = 20_000  # strings examined; a body with more of them has no long text
+_MARK: Final = "\ufdd0laplas\ufdd1"  # noncharacters, which no text contains
 _VALUE: Final = rb":[ \t\r\n]*+\""
-# The inside of a string as far as it can be cut: no half of an escape, no half of a surrogate pair.
+# The inside of a string up to where it may be cut: not within an escape or a surrogate pair.
 _INSIDE: Final = rb"(?s:[^\"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..\\u....)*+"
 
 
@@ -31,7 +31,7 @@ def loads_large(data: bytes, *, piece: int = _PIECE) -> Any:
     try:
         value = orjson.loads(b"".join(kept))
     except orjson.JSONDecodeError:
-        return orjson.loads(data)  # where a text seemed to begin, another ended
+        return orjson.loads(data)  # a text seemed to begin where another one ended
     filled, count = _fill(value, marks)
     return filled if count == len(texts) else orjson.loads(data)
 

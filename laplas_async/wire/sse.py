@@ -1,36 +1,37 @@
-"""Server-sent events, without input or output: fed bytes, gives events.
+"""Server-sent events without input or output: is fed bytes, returns events.
 
 Exact to the standard (https://html.spec.whatwg.org/multipage/server-sent-events.html, section
 9.2.6): CR, LF and CRLF end a line wherever the bytes are cut, one byte-order mark may lead,
-nothing else splits a line (U+2028 is text). Every byte is looked at a fixed number of times, so
-the time is linear however small the pieces are, and one event's size is bounded.
+nothing else splits a line (U+2028 is text). Every byte is examined a fixed number of times, so
+the time is linear however small the pieces are, and the size of one event is bounded.
 
-It refuses to know what is inside an event: the data are bytes, decoded by whoever reads them.
+It refuses to know what is inside an event: the data are bytes, decoded elsewhere.
 """
 
 from attrs import define
 
 from laplas_async.errors import StreamProtocolError
 
+# Law 5. An event with log probabilities or an image fits; an endless line does not.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
 @define
 class ServerSentEvent:
-    """One event. ``data`` lines joined by LF, as bytes; ``event`` is "" where none was told."""
+    """One event. ``data`` lines joined by LF, as bytes; ``event`` is "" if it has none."""
 
     data: bytes
     event: str = ""
 
 
 class SSEParser:
-    """Feed it bytes as they come; it gives the events that they complete.
+    """Is fed bytes as they arrive, and returns the events that they complete.
 
     ``max_event_bytes`` bounds one event, comments and unfinished lines included; past it, a
-    ``StreamProtocolError`` is raised, after the events before it have been given.
+    ``StreamProtocolError`` is raised, after the events before it have been returned.
 
-    ``last_event_id`` and ``retry`` (milliseconds) are what the stream said of them last.
+    ``last_event_id`` and ``retry`` (milliseconds) are the latest values in the stream.
     """
 
     __slots__ = (
@@ -48,22 +49,22 @@ class SSEParser:
         self.last_event_id = ""
         self.retry: int | None = None
         self._max = max_event_bytes
-        # What came of the event that has not ended: pieces, so that a line of megabytes in small
-        # pieces is joined once. Line ends in it are LF already.
+        # What has been received of an unfinished event, in pieces, so that a line of megabytes in
+        # small pieces is joined once. Its line ends are LF already.
         self.pieces: list[bytes] = []
         self._size = 0
         self._after_cr = False
-        self._bom: bytes | None = b""  # what came of a possible byte-order mark; None: decided
+        self._bom: bytes | None = b""  # a possible byte-order mark; None: decided
         self._failure: StreamProtocolError | None = None
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes (any cut, also empty); give the events that end in them."""
+        """Take the next bytes (cut anywhere, may be empty); return the events that end in them."""
         return [event for block in self.split(data) if (event := self.read(block)) is not None]
 
     def split(self, data: bytes) -> list[bytes]:
-        """As ``feed``, but gives the blocks of lines as they came, for ``read`` to look into.
+        """As ``feed``, but returns the blocks of lines as they are, for ``read`` to parse.
 
-        In each are the lines of one event, or of none; a line end may lead.
+        Each holds the lines of one event, or of none; it may begin with a line end.
         """
         if self._failure is not None:
             raise self._failure
@@ -82,14 +83,14 @@ class SSEParser:
                     raise self._failure
                 return []
         blocks = data.split(b"\n\n")
-        if pieces:  # joined with their end alone: of a large event each copy takes milliseconds
+        if pieces:  # joined only here: each copy of a large event takes milliseconds
             pieces.append(blocks[0])
             blocks[0] = b"".join(pieces)
             pieces.clear()
         self._size = 0
         rest = blocks.pop()
         if len(blocks[0] if blocks else rest) + len(data) > self._max:
-            blocks = self._small_ones(blocks)
+            blocks = self._before_large(blocks)
         if rest and self._failure is None:
             pieces.append(rest)
             self._keep(len(rest))
@@ -100,8 +101,8 @@ class SSEParser:
     def unfinished(self) -> ServerSentEvent | None:
         """At the end of the bytes: the event that lacks only its blank line, or None.
 
-        The standard drops it. Servers that forget the last line end exist, so a reader may look
-        whether it is whole; being here, it may just as well have been cut.
+        The standard drops it. Some servers omit the last line end, so a reader may check whether
+        it is whole; it may just as well have been cut off.
         """
         if self._failure is not None:
             raise self._failure
@@ -135,17 +136,17 @@ class SSEParser:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
 
-    def _small_ones(self, blocks: list[bytes]) -> list[bytes]:
-        """Those before one that is too large; it ends the stream."""
+    def _before_large(self, blocks: list[bytes]) -> list[bytes]:
+        """The blocks before one that is too large; that one ends the stream."""
         for place, block in enumerate(blocks):
-            # A line end that was left over from the block before may lead.
+            # It may begin with a line end left over from the previous block.
             if len(block.removeprefix(b"\n")) > self._max:
                 self._fail()
                 return blocks[:place]
         return blocks
 
     def read(self, block: bytes) -> ServerSentEvent | None:
-        """The event that a block of ``split`` holds; None where it holds none."""
+        """The event in a block of ``split``; None if it holds none."""
         # By far the most common event is one line of data.
         if block[:6] == b"data: " and b"\n" not in block:
             return ServerSentEvent(block[6:])
@@ -164,14 +165,14 @@ class SSEParser:
                     self.last_event_id = value.decode("utf-8", "replace")
             elif name == b"retry" and value.isdigit() and len(value) < 19:
                 self.retry = int(value)
-            # Everything else, comments (an empty name) too, says nothing.
+            # Everything else is ignored, comments (an empty name) too.
         if not lines:
             return None
         return ServerSentEvent(b"\n".join(lines), kind.decode("utf-8", "replace"))
 
     def _keep(self, more: int) -> None:
         self._size += more
-        # An event of the full size may still have a line end before and behind it.
+        # An event of the full size may still have a line end before and after it.
         if self._size > self._max + 2:
             self._fail()
 

@@ -17,7 +17,7 @@ import atheris
 with atheris.instrument_imports(include=["laplas_async.wire"]):
     from laplas_async.errors import StreamProtocolError
     from laplas_async.wire.accumulate import Accumulator
-    from laplas_async.wire.chunks import ChunkReader, FailureEvent
+    from laplas_async.wire.chunks import ChunkDecoder, FailureEvent
     from laplas_async.wire.codec import DecodeError, to_dict
     from laplas_async.wire.error_body import read_failure
     from laplas_async.wire.sse import ServerSentEvent, SSEParser
@@ -41,13 +41,13 @@ def parse(pieces: list[bytes]) -> tuple[list[ServerSentEvent], bool]:
 
 
 def read(events: list[ServerSentEvent]) -> None:
-    reader, accumulator = ChunkReader(), Accumulator()
+    decoder, accumulator = ChunkDecoder(), Accumulator()
     for event in events:
         blocks = [] if event.event or b"\n" in event.data else [b"data: " + event.data]
-        form = reader.form
+        form = decoder.learner.form
         short = [] if form is None else [form.chunk(item) for item in form.read(blocks, 0)]
         try:
-            chunk = reader.read(event.data, event.event)
+            chunk = decoder.decode(event.data, event.event)
         except FailureEvent as failure:
             read_failure(failure.body)
             break
@@ -60,7 +60,7 @@ def read(events: list[ServerSentEvent]) -> None:
             if short not in ([], [chunk]):
                 raise AssertionError("the short way gives another chunk than the long way")
             if blocks:
-                reader.learn(blocks[0], chunk)
+                decoder.learner.learn(blocks[0], chunk)
     completion = accumulator.completion()
     json.dumps(to_dict(completion), ensure_ascii=False).encode()
     if completion != accumulator.completion():

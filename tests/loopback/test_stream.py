@@ -26,7 +26,7 @@ from laplas_async import (
     Timeouts,
 )
 from laplas_async.simulator import Fault, Simulator
-from laplas_async.streaming.reader import StreamedAnswer
+from laplas_async.streaming.reader import StreamReader
 from laplas_async.wire.codec import structure
 from laplas_async.wire.sse import MAX_EVENT_BYTES
 
@@ -524,14 +524,14 @@ async def test_only_content_is_a_sign_of_life(
 async def test_a_slow_reader_is_not_a_silent_server(
     client: LaplasClient, simulator: Simulator
 ) -> None:
-    # The reader takes so long for one chunk that the watch looks more than once.
+    # The reader takes so long for one chunk that the watchdog checks more than once.
     async with client.stream(PROMPT, timeouts=Timeouts(idle=0.01)) as stream:
         await anext(stream)
-        answer = stream._answer
-        assert answer is not None
+        reader = stream._reader
+        assert reader is not None
         for _ in range(3):
-            timer = answer._watch._timer
-            while answer._watch._timer is timer:
+            timer = reader._watchdog._timer
+            while reader._watchdog._timer is timer:
                 await asyncio.sleep(0)
         assert (await stream.completion()).text
 
@@ -544,12 +544,12 @@ async def test_a_total_for_a_stream(client: LaplasClient, simulator: Simulator) 
     assert caught.value.partial.text
 
 
-async def test_after_the_last_finish_reason_little_is_waited_for(
+async def test_the_idle_timeout_is_short_after_the_last_finish_reason(
     client: LaplasClient, simulator: Simulator
 ) -> None:
     simulator.script(Fault.raw(data=TEXT + STOP, end="stall"))
     completion = await read(client, timeouts=Timeouts(idle=0.05))
-    assert completion.text == "Hello"  # whole: every choice had its finish_reason
+    assert completion.text == "Hello"  # complete: every choice had its finish_reason
 
 
 # --- a large event, decoded in a thread -------------------------------------------------------
@@ -571,7 +571,7 @@ async def test_a_large_event_in_its_place(client: LaplasClient, simulator: Simul
 
 
 async def until_a_thread_decodes(stream: ChatStream) -> None:
-    while stream._answer is None or stream._answer._large is None:
+    while stream._reader is None or stream._reader._large is None:
         await asyncio.sleep(0)
 
 
@@ -629,7 +629,7 @@ async def test_it_must_be_entered(client: LaplasClient) -> None:
 
 def answers() -> set[int]:
     """Those in memory, by their ids: an error of another test may hold some."""
-    return {id(known) for known in gc.get_objects() if isinstance(known, StreamedAnswer)}
+    return {id(known) for known in gc.get_objects() if isinstance(known, StreamReader)}
 
 
 async def test_what_has_ended_is_free_at_once(client: LaplasClient) -> None:

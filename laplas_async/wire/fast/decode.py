@@ -1,8 +1,8 @@
-"""The common chunk, straight from its JSON: text or the end of one choice, or the usage alone.
+"""Common chunks built directly from their JSON: text or the end of one choice, or usage alone.
 
-What cattrs makes of any body it makes of these too, at thrice the time; a stream whose events all
-differ in some field (a time, a padding against eavesdroppers) has each of them read here. It
-refuses whatever is odd: the answer None sends the body the long way.
+The general path (cattrs) gives the same value three times slower; in a stream whose events all
+differ in some field (a time, padding) each of them is read here. It refuses everything unusual:
+None sends the body to the general path.
 """
 
 from typing import Any, Final
@@ -16,7 +16,7 @@ _DELTA: Final = frozenset({"role", "content", "refusal", "tool_calls"})
 
 
 def direct_chunk(body: dict[str, Any]) -> ChatCompletionChunk | None:
-    """The chunk of a body, or None if it is not of the common kind."""
+    """The chunk of a body; None if it is not of the common kind."""
     get = body.get
     id_: Any = get("id")
     model: Any = get("model")

@@ -1,9 +1,9 @@
-"""The event as a form in which more than the text is new: an id, a time, a padding, a number.
+"""``FieldForm``: events that differ in more than their text: an id, a time, padding, a number.
 
-Some servers write each event with such values of its own. Their places are learned from two events:
-what differs between them is a place, if it is one whole JSON string or whole number. Where all else
-is the same to the last byte, these alone are decoded, and put where ``direct`` puts them. As
-``template``, which reads what has no such places, it refuses to guess.
+The places are learned from two events: what differs between them is a place if it is one whole JSON
+string or integer. Where everything else is identical, only these are decoded, and put where
+``decode`` puts them. Like ``text_form``, which reads events without such places, it refuses to
+guess.
 """
 
 import re
@@ -15,18 +15,21 @@ import orjson
 from laplas_async.types import ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.fast.decode import direct_chunk
-from laplas_async.wire.fast.text_form import LARGEST, PREFIX, OneByOne, adds_text, maker
+from laplas_async.wire.fast.text_form import LARGEST_EVENT, PREFIX, SingleReader, adds_text, maker
 
 _TOKENS: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[0-9]+|[^"0-9]+|"'
 _QUOTE: Final = b'"'
-_MOST_PLACES: Final = 8
-_MARK: Final = 7_000_000_000_000_000_000  # a number that no event has
+_MOST_PLACES: Final = 8  # events with more of them gain nothing over the general path
+_MARK: Final = 7_000_000_000_000_000_000  # a number that no event contains
 
 
-class WideForm:
-    """What surrounds the places, and what each of them is in the chunk. Its items are lists."""
+class FieldForm:
+    """The bytes around the places, and which field of the chunk each place is.
 
-    __slots__ = ("_first", "_others", "_text_at", "chunk", "index", "sample", "used")
+    A ``Form`` (see ``learner``) whose items are lists of values.
+    """
+
+    __slots__ = ("_first", "_make", "_others", "_text_at", "index", "sample", "used")
 
     def __init__(
         self,
@@ -35,20 +38,19 @@ class WideForm:
         kinds: Sequence[type],
         known: ChatCompletionChunk,
     ) -> None:
-        self.sample = sample  # an event of this form
+        self.sample = sample
         self._first = literals[0]
         last = [False] * (len(kinds) - 1) + [True]
         self._others = tuple(zip(literals[1:], kinds, last, strict=True))
-        self.used = False  # an event was of this form
-        self.index = known.choices[0].index  # of the choice that the texts belong to
-        self._text_at, self.chunk = _maker(
-            known, [_mark(at, kinds[at]) for at in range(len(kinds))]
-        )
+        self.used = False  # an event has been read by it
+        self.index = known.choices[0].index  # of the choice to which the texts belong
+        self._text_at, make = _maker(known, [_mark(at, kinds[at]) for at in range(len(kinds))])
+        self._make: Any = make
 
     @classmethod
     def learn(cls, before: bytes, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
         """The form of two events, ``chunk`` being that of the second; None if they have none."""
-        if len(block) > LARGEST or not block.startswith(PREFIX) or not _adds_only_text(chunk):
+        if len(block) > LARGEST_EVENT or not block.startswith(PREFIX) or not _adds_only_text(chunk):
             return None
         tokens = re.compile(_TOKENS).findall(block)
         others = re.compile(_TOKENS).findall(before)
@@ -67,11 +69,13 @@ class WideForm:
                 continue
             kind = kinds[number]
             marked[at] = orjson.dumps(_mark(number, kind))
-            quote = _QUOTE if kind is str else b""  # what is around a string is no part of it
+            quote = (
+                _QUOTE if kind is str else b""
+            )  # the quotes of a string are not part of its place
             literals[-1] += quote
             literals.append(quote)
             number += 1
-        # The proof: other values put in these places are found in the chunk, and where.
+        # Proof: other values put in these places are found in the chunk, which shows where.
         try:
             body = orjson.loads(b"".join(marked)[len(PREFIX) :])
         except orjson.JSONDecodeError:
@@ -86,8 +90,14 @@ class WideForm:
         values = form._values(block)
         return form if values is not None and form.chunk(values) == chunk else None
 
+    @property
+    def chunk(self) -> Callable[[Any], ChatCompletionChunk]:
+        """The function that makes the chunk of one item."""
+        make: Callable[[Any], ChatCompletionChunk] = self._make
+        return make
+
     def read(self, blocks: Sequence[bytes], start: int) -> list[Any]:
-        """The values of as many blocks as follow of this form, from the one at ``start``."""
+        """Read as many blocks from ``start`` on as have this form; the values of each."""
         items: list[list[Any]] = []
         for at in range(start, len(blocks)):
             if (item := self._values(blocks[at])) is None:
@@ -97,16 +107,16 @@ class WideForm:
         return items
 
     def add(self, items: list[Any], accumulator: Accumulator) -> None:
-        """Take some of its items: the texts of all, and of all else the last."""
+        """Add its items to the completion: all texts, and the last value of all other places."""
         *before, last = items
         at = self._text_at
         accumulator.pieces(self.index).extend([text for item in before if (text := item[at])])
         accumulator.add(self.chunk(last))
 
-    def one_by_one(self, accumulator: Accumulator) -> OneByOne:
-        """What reads bytes that may be one whole event of this form, and nothing else.
+    def single_reader(self, accumulator: Accumulator) -> SingleReader:
+        """A function for bytes that may be exactly one event of this form, and nothing else.
 
-        It gives the chunk, which ``accumulator`` was given, or None if the bytes are not that.
+        It returns the chunk and adds it to the completion, or None if the bytes are not that.
         """
         values, chunk, add = self._values, self.chunk, accumulator.add
 
@@ -121,9 +131,9 @@ class WideForm:
         return one
 
     def _values(self, block: bytes) -> list[Any] | None:
-        """What stands in the places, if the block is of this form.
+        """The values in the places, if the block has this form.
 
-        Each is decoded alone, so it is one whole value, wherever it was found to end.
+        Each is decoded by itself, so it is one whole value wherever the next literal was found.
         """
         if not block.startswith(self._first) or not block.endswith(self._others[-1][0]):
             return None
@@ -150,7 +160,7 @@ class WideForm:
 
 
 def _kind(token: bytes, other: bytes) -> type | None:
-    """What stands in a place where these two stood; None: nothing that may change."""
+    """The type of a place in which these two tokens were found; None: it must not change."""
     if len(token) > 1 and len(other) > 1 and token[:1] == other[:1] == _QUOTE:
         return str
     return int if token.isdigit() and other.isdigit() else None
@@ -163,7 +173,7 @@ def _mark(at: int, kind: type) -> str | int:
 def _maker(
     known: ChatCompletionChunk, marks: list[str | int]
 ) -> tuple[int, Callable[[list[Any]], ChatCompletionChunk]]:
-    """What makes the chunk of some values, and which of them is the text.
+    """A function that makes the chunk of some values, and which of them is the text.
 
     ``known`` has the marks in their places. Raises ``LookupError`` if one is not found.
     """
@@ -198,7 +208,7 @@ def _maker(
 
 
 def _found(marks: list[str | int], values: dict[str, Any]) -> list[tuple[str, int]]:
-    # An error that is told makes the event a failure, so this is no place like another.
+    # A value in ``error`` makes the event a failure, so it must take the general path.
     return [
         (name, marks.index(value))
         for name, value in values.items()
@@ -207,8 +217,8 @@ def _found(marks: list[str | int], values: dict[str, Any]) -> list[tuple[str, in
 
 
 def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
-    """Whether a chunk like it adds its text; all else in it replaces what was told before."""
-    # Texts in the delta's own fields grow, as thoughts do: each of them would count.
+    """Whether the chunk adds its text, and everything else in it replaces earlier values."""
+    # Unknown texts in a delta accumulate, as reasoning does, so that each of them counts.
     return adds_text(chunk) and not any(
         value and type(value) is str for value in chunk.choices[0].delta.extra.values()
     )

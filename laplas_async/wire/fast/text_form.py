@@ -1,9 +1,9 @@
-"""The event as a form: all that stays the same from one chunk to the next, and the text between.
+"""``TextForm``: events that differ in their text alone.
 
-Nearly every event of a stream repeats the bytes of the one before, but for the content. Where the
-bytes around the content are the same to the last, only that one JSON string is decoded, and the
-chunk is made from what is known of the rest: the same value as the long way gives, for a fraction
-of the work. It refuses to guess: an event that differs anywhere else goes the long way.
+Nearly every event of a stream repeats the bytes of the previous one, except for the content. Where
+the bytes around the content are identical, only that one JSON string is decoded, and the chunk is
+built from what is known of the rest: the same value as the general path gives, for a fraction of
+the work. It refuses to guess: an event that differs anywhere else takes the general path.
 """
 
 import re
@@ -20,39 +20,40 @@ from laplas_async.wire.fast.decode import direct_chunk
 PREFIX: Final = b"data: "
 _KEY: Final = b'"content"'
 _STRING: Final = rb':[ ]?("[^"\\]*(?:\\.[^"\\]*)*")'
-LARGEST: Final = 16 * 1024  # bytes of an event: a larger one is no token
+# Bytes of an event; a larger one holds more than a token, and is not worth keeping as a sample.
+LARGEST_EVENT: Final = 16 * 1024
 
-OneByOne = Callable[[bytes], ChatCompletionChunk | None]
+SingleReader = Callable[[bytes], ChatCompletionChunk | None]
 
 
-class Template:
-    """What surrounds the content: ``head`` up to its first quote, ``tail`` from its last.
+class TextForm:
+    """The bytes around the content: ``head`` up to its first quote, ``tail`` from its last.
 
-    Its items are texts.
+    A ``Form`` (see ``learner``) whose items are texts.
     """
 
-    __slots__ = ("_head", "_tail", "chunk", "index", "used")
+    __slots__ = ("_head", "_make", "_tail", "index", "used")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
         self._tail = tail
-        self.used = False  # an event was of this form
-        self.index = chunk.choices[0].index  # of the choice that the texts belong to
-        self.chunk = maker(chunk)  # the chunk with this text as its content
+        self.used = False  # an event has been read by it
+        self.index = chunk.choices[0].index  # of the choice to which the texts belong
+        self._make: Any = maker(chunk)
 
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
         """The form of an event and its chunk; None if more than the content may change."""
-        if len(block) > LARGEST or not block.startswith(PREFIX) or block.count(_KEY) != 1:
+        if len(block) > LARGEST_EVENT or not block.startswith(PREFIX) or block.count(_KEY) != 1:
             return None
-        # With nothing in the delta's own fields, it adds its content alone to what is known.
+        # Without fields of its own in the delta, the event adds its content and nothing else.
         if not adds_text(chunk) or any(chunk.choices[0].delta.extra.values()):
             return None
         string = re.compile(_STRING).match(block, block.index(_KEY) + len(_KEY))
         if string is None:
             return None
         head, tail = block[: string.start(1) + 1], block[string.end(1) - 1 :]
-        # The proof that this is the place: another text put there is the chunk's content.
+        # Proof that this is the place: another text put there becomes the content of the chunk.
         try:
             body = _loads(head[len(PREFIX) :] + b"?" + tail)
             proof = direct_chunk(body) or structure(body, ChatCompletionChunk)
@@ -64,15 +65,21 @@ class Template:
         delta.content = chunk.choices[0].delta.content
         return cls(head, tail, proof) if proof == chunk else None
 
+    @property
+    def chunk(self) -> Callable[[Any], ChatCompletionChunk]:
+        """The function that makes the chunk of one item."""
+        make: Callable[[Any], ChatCompletionChunk] = self._make
+        return make
+
     def add(self, items: list[Any], accumulator: Accumulator) -> None:
-        """Take some of its items."""
+        """Add the texts to the completion."""
         pieces = accumulator.pieces(self.index)
         pieces += filter(None, items)
 
-    def one_by_one(self, accumulator: Accumulator) -> OneByOne:
-        """What reads bytes that may be one whole event of this form, and nothing else.
+    def single_reader(self, accumulator: Accumulator) -> SingleReader:
+        """A function for bytes that may be exactly one event of this form, and nothing else.
 
-        It gives the chunk, whose text ``accumulator`` was given, or None if the bytes are not that.
+        It returns the chunk and adds its text to the completion, or None if the bytes are not that.
         """
         head, end, chunk, loads = self._head, self._tail + b"\n\n", self.chunk, _loads
         add = accumulator.pieces(self.index).append
@@ -99,7 +106,7 @@ class Template:
         return self._head + b"?" + self._tail
 
     def read(self, blocks: Sequence[bytes], start: int) -> list[Any]:
-        """The contents of as many blocks as follow of this form, from the one at ``start``."""
+        """Read as many blocks from ``start`` on as have this form; the text of each."""
         head, tail, loads = self._head, self._tail, _loads
         first, last = len(head) - 1, 1 - len(tail) or None
         least = len(head) + len(tail)
@@ -121,15 +128,15 @@ _new: Any = object.__new__
 
 
 def maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
-    """What makes a chunk like this with another text."""
+    """A function that makes a chunk like ``known`` with another text."""
     id_, created, model, object_ = known.id, known.created, known.model, known.object
     choice = known.choices[0]
     index, role = choice.index, choice.delta.role
     extra, choice_extra, delta_extra = known.extra, choice.extra, choice.delta.extra
 
     def chunk(text: str) -> ChatCompletionChunk:
-        # Nothing is shared: what a caller does to one chunk does not show in the next. Field by
-        # field, as three calls of ``__init__`` cost half as much again; a test holds it to them.
+        # Nothing is shared, so that changing one chunk does not change the next. Field by field,
+        # since three calls of ``__init__`` take half as long again; a test compares the two.
         delta: Delta = _new(Delta)
         delta.role = role
         delta.content = text
@@ -156,7 +163,7 @@ def maker(known: ChatCompletionChunk) -> Callable[[str], ChatCompletionChunk]:
 
 
 def adds_text(chunk: ChatCompletionChunk) -> bool:
-    """Whether a chunk like it has one choice with text, and all else in it is plain and flat."""
+    """Whether the chunk has one choice with text, and everything else in it is flat."""
     if len(chunk.choices) != 1 or chunk.usage is not None or not _is_flat(chunk.extra):
         return False
     choice = chunk.choices[0]

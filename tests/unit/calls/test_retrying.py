@@ -100,7 +100,7 @@ async def ended(
         assert_nothing_is_held(gate)
         raise
     assert gate.limiter.in_flight == 1
-    done.permit.succeed()
+    done.attempt.succeed(None)
     assert_nothing_is_held(gate)
     return done
 
@@ -352,7 +352,7 @@ async def test_no_permit_is_held_in_backoff(clock: Clock) -> None:
         held.append(gate.limiter.in_flight)
 
     done = await run(Script(clock, BUSY, (200, "x")), gate, policy_of(), sleep=sleep)
-    done.permit.release()
+    done.attempt.release()
     assert held == [0]
     assert_nothing_is_held(gate)
 

@@ -1,4 +1,4 @@
-"""The timeouts of a stream, in a time that the test turns."""
+"""The timeouts of a stream, in injected time."""
 
 import asyncio
 import heapq
@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from laplas_async import RequestTimeoutError, StreamTimeoutError, Timeouts
 from laplas_async.errors import LaplasError
-from laplas_async.streaming.watchdog import AFTER_FINISH_SECONDS, Watch
+from laplas_async.streaming.watchdog import AFTER_FINISH_SECONDS, Watchdog
 
 IDLE = 8.0
 TIMEOUTS = Timeouts(first_token=5.0, idle=IDLE)
 
 
-class TurnedClock:
-    """A clock and its timers; ``turn`` moves it."""
+class ManualClock:
+    """A clock and its timers; ``advance`` moves it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -37,7 +37,7 @@ class TurnedClock:
         heapq.heappush(self._timers, (when, next(self._numbers), handle))
         return handle
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         until = self.now + seconds
         while self._timers and self._timers[0][0] <= until:
             self.now, _, handle = heapq.heappop(self._timers)
@@ -51,44 +51,44 @@ class TurnedClock:
 
 
 @define
-class Answer:
-    """What a watch asks of one."""
+class Stream:
+    """What a watchdog needs of a stream."""
 
     begun: bool = False
     waiting: bool = True
     progress: int = 0
     finished: bool = False
-    told: list[LaplasError | None] = field(factory=list)
+    errors: list[LaplasError | None] = field(factory=list)
 
     def close(self, reason: LaplasError | None = None) -> None:
-        self.told.append(reason)
+        self.errors.append(reason)
 
 
 @define
 class Scene:
-    """A watched answer, and the time."""
+    """A watched stream, and the time."""
 
     timeouts: Timeouts = TIMEOUTS
-    clock: TurnedClock = field(factory=TurnedClock)
-    answer: Answer = field(factory=Answer)
+    clock: ManualClock = field(factory=ManualClock)
+    stream: Stream = field(factory=Stream)
 
     @property
-    def told(self) -> list[LaplasError | None]:
-        return self.answer.told
+    def errors(self) -> list[LaplasError | None]:
+        return self.stream.errors
 
-    def begin(self) -> Watch:
-        watch = Watch(self.timeouts, self.clock.now, self.clock)
-        watch.look(self.answer)
-        return watch
+    def begin(self) -> Watchdog:
+        watchdog = Watchdog(self.timeouts, self.clock.now, self.clock)
+        watchdog.check(self.stream)
+        return watchdog
 
 
-def test_the_first_token_is_late_to_the_moment() -> None:
+def test_the_first_token_times_out_exactly() -> None:
     scene = Scene()
     scene.begin()
-    scene.clock.turn(4.999)
-    assert not scene.told
-    scene.clock.turn(0.001)
-    (error,) = scene.told
+    scene.clock.advance(4.999)
+    assert not scene.errors
+    scene.clock.advance(0.001)
+    (error,) = scene.errors
     assert isinstance(error, RequestTimeoutError)
     assert error.phase == "first_token"
     assert not scene.clock.running
@@ -97,69 +97,69 @@ def test_the_first_token_is_late_to_the_moment() -> None:
 @pytest.mark.parametrize("begun", [False, True])
 def test_the_total_counts_from_sending(begun: bool) -> None:
     scene = Scene(timeouts=Timeouts(first_token=None, idle=None, total=3.0))
-    scene.answer.begun = begun
+    scene.stream.begun = begun
     scene.begin()
-    scene.clock.turn(2.999)
-    assert not scene.told
-    scene.clock.turn(0.001)
-    (error,) = scene.told
+    scene.clock.advance(2.999)
+    assert not scene.errors
+    scene.clock.advance(0.001)
+    (error,) = scene.errors
     assert isinstance(error, StreamTimeoutError if begun else RequestTimeoutError)
     assert error.phase == "total"
 
 
 @given(gaps=st.lists(st.floats(0.0, IDLE * 0.999), max_size=20))
-def test_silence_is_told_never_too_early_and_little_too_late(gaps: list[float]) -> None:
+def test_silence_is_reported_never_early_and_at_most_an_eighth_late(gaps: list[float]) -> None:
     scene = Scene()
-    scene.answer.begun = True
+    scene.stream.begun = True
     scene.begin()
-    for gap in gaps:  # content comes, each time just in time
-        scene.clock.turn(gap)
-        scene.answer.progress += 1
-    assert not scene.told
-    scene.clock.turn(IDLE - 1e-6)
-    assert not scene.told
-    scene.clock.turn(IDLE / 8 + 2e-6)
-    (error,) = scene.told
+    for gap in gaps:  # content arrives, each time just in time
+        scene.clock.advance(gap)
+        scene.stream.progress += 1
+    assert not scene.errors
+    scene.clock.advance(IDLE - 1e-6)
+    assert not scene.errors
+    scene.clock.advance(IDLE / 8 + 2e-6)
+    (error,) = scene.errors
     assert isinstance(error, StreamTimeoutError)
     assert error.phase == "idle"
 
 
-def test_a_reader_who_takes_its_time_is_no_silence() -> None:
+def test_a_slow_reader_is_not_silence() -> None:
     scene = Scene()
-    scene.answer.begun, scene.answer.waiting = True, False
+    scene.stream.begun, scene.stream.waiting = True, False
     scene.begin()
-    scene.clock.turn(100 * IDLE)
-    assert not scene.told
-    scene.answer.waiting = True
-    scene.clock.turn(2 * IDLE)
-    assert len(scene.told) == 1
+    scene.clock.advance(100 * IDLE)
+    assert not scene.errors
+    scene.stream.waiting = True
+    scene.clock.advance(2 * IDLE)
+    assert len(scene.errors) == 1
 
 
-def test_little_is_waited_for_behind_the_last_finish_reason() -> None:
+def test_the_idle_timeout_is_short_after_the_last_finish_reason() -> None:
     scene = Scene(timeouts=Timeouts(idle=600.0))
-    scene.answer.begun = True
-    watch = scene.begin()
-    scene.clock.turn(1.0)
-    scene.answer.finished, scene.answer.progress = True, 1
-    watch.look(scene.answer)
-    scene.clock.turn(AFTER_FINISH_SECONDS - 0.01)
-    assert not scene.told
-    scene.clock.turn(0.02)
-    assert len(scene.told) == 1
+    scene.stream.begun = True
+    watchdog = scene.begin()
+    scene.clock.advance(1.0)
+    scene.stream.finished, scene.stream.progress = True, 1
+    watchdog.check(scene.stream)
+    scene.clock.advance(AFTER_FINISH_SECONDS - 0.01)
+    assert not scene.errors
+    scene.clock.advance(0.02)
+    assert len(scene.errors) == 1
 
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_no_timeouts_no_timer(begun: bool) -> None:
     scene = Scene(timeouts=Timeouts(first_token=None, idle=None))
-    scene.answer.begun = begun
+    scene.stream.begun = begun
     scene.begin()
     assert not scene.clock.running
 
 
-def test_one_that_was_stopped_says_nothing() -> None:
+def test_a_stopped_watchdog_reports_nothing() -> None:
     scene = Scene()
-    watch = scene.begin()
-    watch.stop()
-    watch.stop()
-    scene.clock.turn(1000.0)
-    assert not scene.told
+    watchdog = scene.begin()
+    watchdog.stop()
+    watchdog.stop()
+    scene.clock.advance(1000.0)
+    assert not scene.errors

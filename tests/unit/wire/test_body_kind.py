@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laplas_async import StreamProtocolError
-from laplas_async.wire.body_kind import MAX_PAGE_BYTES, Sniffer
+from laplas_async.wire.body_kind import MAX_PAGE_BYTES, BodyKind
 
 LEADS = st.text("\r\n\t \ufeff", max_size=6).map(str.encode)
 
 
-def fed(sniffer: Sniffer, data: bytes, size: int) -> bytes:
+def fed(sniffer: BodyKind, data: bytes, size: int) -> bytes:
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     return b"".join(sniffer.feed(piece) for piece in pieces)
 
@@ -18,7 +18,7 @@ def fed(sniffer: Sniffer, data: bytes, size: int) -> bytes:
 @given(lead=LEADS, size=st.integers(1, 8), rest=st.binary(max_size=40))
 @pytest.mark.parametrize("start", [b"data: {}", b": hello", b"event: x", b"id"])
 def test_a_stream_is_handed_on(start: bytes, lead: bytes, size: int, rest: bytes) -> None:
-    sniffer = Sniffer(max_bytes=10)
+    sniffer = BodyKind(max_bytes=10)
     data = lead + start + rest
     assert fed(sniffer, data, size) == data
     assert sniffer.other is None
@@ -28,7 +28,7 @@ def test_a_stream_is_handed_on(start: bytes, lead: bytes, size: int, rest: bytes
 @given(lead=LEADS, size=st.integers(1, 8), rest=st.binary(max_size=40))
 @pytest.mark.parametrize("start", [b"{", b"[", b"<"])
 def test_another_body_is_kept_whole(start: bytes, lead: bytes, size: int, rest: bytes) -> None:
-    sniffer = Sniffer(max_bytes=1000)
+    sniffer = BodyKind(max_bytes=1000)
     data = lead + start + rest
     # Blanks before it were handed on as they came: no line of a stream, so no harm.
     assert fed(sniffer, data, size).strip(b" \t\r\n\xef\xbb\xbf") == b""
@@ -37,20 +37,20 @@ def test_another_body_is_kept_whole(start: bytes, lead: bytes, size: int, rest: 
 
 
 def test_of_a_page_a_little_is_enough() -> None:
-    sniffer = Sniffer(max_bytes=10 * MAX_PAGE_BYTES)
+    sniffer = BodyKind(max_bytes=10 * MAX_PAGE_BYTES)
     sniffer.feed(b"<html>" + b"x" * MAX_PAGE_BYTES)
     assert sniffer.has_enough
 
 
 def test_another_body_is_bounded() -> None:
-    sniffer = Sniffer(max_bytes=100)
+    sniffer = BodyKind(max_bytes=100)
     sniffer.feed(b"{" + b" " * 99)
     with pytest.raises(StreamProtocolError, match="larger than 100 bytes"):
         sniffer.feed(b" ")
 
 
 def test_blanks_alone_are_no_reason_to_wait_for_ever() -> None:
-    sniffer = Sniffer(max_bytes=10)
+    sniffer = BodyKind(max_bytes=10)
     for _ in range(MAX_PAGE_BYTES + 1):
         sniffer.feed(b"\n")
     assert sniffer.feed(b"{") == b"{"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from laplas_async.types import ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
+from laplas_async.wire.chunks import ChunkDecoder, FailureEvent, chunk_from_completion
 from laplas_async.wire.codec import DecodeError, to_dict
 
 HIGH, LOW = "\ud83d", "\ude00"  # the halves of 😀
@@ -24,8 +24,8 @@ def said(text: str | None, index: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def read(*events: bytes) -> list[ChatCompletionChunk]:
-    reader = ChunkReader()
-    chunks = [reader.read(data) for data in events]
+    decoder = ChunkDecoder()
+    chunks = [decoder.decode(data) for data in events]
     return [chunk for chunk in chunks if chunk is not None]
 
 
@@ -122,11 +122,11 @@ def test_a_half_in_a_call_s_arguments_that_stays_alone_is_replaced() -> None:
 @pytest.mark.parametrize("odd", [[{"type": "text", "text": "x"}], ["x"], 5, True, {"a": 1}])
 @pytest.mark.parametrize("name", ["content", "refusal", "reasoning", "tool_calls"])
 def test_an_odd_value_behind_a_half_is_read_or_refused(name: str, odd: Any) -> None:
-    reader = ChunkReader()
+    decoder = ChunkDecoder()
     half = event({"delta": {"content": HIGH} | ({} if name == "tool_calls" else {name: HIGH})})
-    reader.read(half)
+    decoder.decode(half)
     try:
-        reader.read(event({"delta": {name: odd}, "finish_reason": "stop"}))
+        decoder.decode(event({"delta": {name: odd}, "finish_reason": "stop"}))
     except DecodeError:
         return
 
@@ -237,7 +237,7 @@ def test_a_lone_half_anywhere_can_be_encoded_by_whoever_gets_it(place: tuple[Any
 @pytest.mark.parametrize("kind", ["", "message", "error", "other"])
 def test_an_error_is_told_in_every_shape(body: dict[str, Any], kind: str) -> None:
     with pytest.raises(FailureEvent) as caught:
-        ChunkReader().read(json.dumps(body).encode(), kind)
+        ChunkDecoder().decode(json.dumps(body).encode(), kind)
     assert caught.value.body == body
 
 
@@ -257,18 +257,18 @@ def test_an_error_is_told_in_every_shape(body: dict[str, Any], kind: str) -> Non
 )
 def test_an_error_event_may_hold_anything(data: bytes, body: Any) -> None:
     with pytest.raises(FailureEvent) as caught:
-        ChunkReader().read(data, "error")
+        ChunkDecoder().decode(data, "error")
     assert caught.value.body == body
 
 
 @pytest.mark.parametrize("data", [b"", b"ping", b"12", b'"now"', b"null", b"[]", b"true"])
 def test_an_unknown_event_without_a_chunk_is_none(data: bytes) -> None:
-    assert ChunkReader().read(data, "ping") is None
+    assert ChunkDecoder().decode(data, "ping") is None
 
 
 def test_an_unknown_event_s_own_object_changes_nothing() -> None:
     accumulator = Accumulator()
-    chunk = ChunkReader().read(b'{"type": "ping", "at": 5}', "ping")
+    chunk = ChunkDecoder().decode(b'{"type": "ping", "at": 5}', "ping")
     if chunk is not None:
         accumulator.add(chunk)
     assert accumulator.completion().extra == {}
@@ -276,7 +276,7 @@ def test_an_unknown_event_s_own_object_changes_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["chunk", "chat.completion.chunk", "message"])
 def test_a_chunk_in_an_event_of_any_name_is_a_chunk(kind: str) -> None:
-    chunk = ChunkReader().read(event(said("x")), kind)
+    chunk = ChunkDecoder().decode(event(said("x")), kind)
     assert chunk is not None
     assert chunk.text == "x"
 
@@ -285,7 +285,7 @@ def test_a_chunk_in_an_event_of_any_name_is_a_chunk(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["", "message"])
 def test_what_is_no_chunk_is_a_decode_error(data: bytes, kind: str) -> None:
     with pytest.raises(DecodeError):
-        ChunkReader().read(data, kind)
+        ChunkDecoder().decode(data, kind)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from laplas_async.types import (
     ToolCall,
     Usage,
 )
-from laplas_async.wire.chunks import ChunkReader, FailureEvent, chunk_from_completion
+from laplas_async.wire.chunks import ChunkDecoder, FailureEvent, chunk_from_completion
 from laplas_async.wire.codec import (
     DecodeError,
     completion_from,
@@ -244,10 +244,10 @@ def test_every_body_is_a_completion_or_a_decode_error(data: bytes) -> None:
     st.sampled_from(["", "message", "error", "ping"]),
 )
 def test_every_event_is_a_chunk_an_error_or_nothing(events: list[bytes], kind: str) -> None:
-    reader = ChunkReader()
+    decoder = ChunkDecoder()
     for data in events:
         try:
-            chunk = reader.read(data, kind)
+            chunk = decoder.decode(data, kind)
         except DecodeError:
             return
         except FailureEvent as failure:
@@ -367,7 +367,7 @@ def test_a_choice_is_never_mistaken_for_another(index: Any) -> None:
     """An index of an unexpected type is not 0: two choices would be mixed into one text."""
     body = json.dumps({"choices": [{"index": index, "delta": {"content": "b"}}]}).encode()
     try:
-        chunk = ChunkReader().read(body)
+        chunk = ChunkDecoder().decode(body)
     except DecodeError:
         return
     assert chunk is not None
@@ -432,7 +432,7 @@ DEPTHS = [300, 480, 600, 900, 990, 1000, 1020, 1100, 100_000]
         b'{"error":%s}',
     ],
 )
-@pytest.mark.parametrize("read", [decode_completion, lambda data: ChunkReader().read(data)])
+@pytest.mark.parametrize("read", [decode_completion, lambda data: ChunkDecoder().decode(data)])
 def test_deep_nesting_is_decoded_or_refused(
     read: Callable[[bytes], Any], shape: bytes, depth: int
 ) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from laplas_async.types import ChatCompletionChunk
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.chunks import ChunkReader
+from laplas_async.wire.chunks import ChunkDecoder
 from laplas_async.wire.codec import DecodeError
-from laplas_async.wire.fast.field_form import WideForm
+from laplas_async.wire.fast.field_form import FieldForm
 
 
 def body_of(text: str, number: int = 7, padding: str = "p", **more: Any) -> dict[str, Any]:
@@ -27,16 +27,16 @@ def block_of(body: dict[str, Any]) -> bytes:
 
 
 def chunk_of(block: bytes) -> ChatCompletionChunk:
-    chunk = ChunkReader().read(block[6:])
+    chunk = ChunkDecoder().decode(block[6:])
     assert chunk is not None
     return chunk
 
 
-def learn(before: bytes, block: bytes) -> WideForm | None:
-    return WideForm.learn(before, block, chunk_of(block))
+def learn(before: bytes, block: bytes) -> FieldForm | None:
+    return FieldForm.learn(before, block, chunk_of(block))
 
 
-def form_of_two() -> WideForm:
+def form_of_two() -> FieldForm:
     form = learn(block_of(body_of("Der", 1, "ab")), block_of(body_of(" Fluß", 22, "c")))
     assert form is not None
     return form
@@ -53,7 +53,7 @@ def test_events_of_one_form_are_read_at_once() -> None:
     assert form.used
 
 
-def test_what_is_added_at_once_is_what_is_added_one_by_one() -> None:
+def test_what_is_added_at_once_is_what_is_added_single_reader() -> None:
     form = form_of_two()
     blocks = [block_of(body_of(word, number, word)) for number, word in enumerate(WORDS)]
     at_once, singly, alone = Accumulator(), Accumulator(), Accumulator()
@@ -61,7 +61,7 @@ def test_what_is_added_at_once_is_what_is_added_one_by_one() -> None:
     for accumulator in (at_once, singly, alone):
         accumulator.add(begin)
     form.add(form.read(blocks, 0), at_once)
-    one = form.one_by_one(alone)
+    one = form.single_reader(alone)
     for block in blocks:
         singly.add(chunk_of(block))
         assert one(block + b"\n\n") == chunk_of(block)
@@ -107,7 +107,7 @@ OTHERS: dict[str, bytes] = {
 def test_an_event_of_another_form_is_not_read(other: bytes) -> None:
     form = form_of_two()
     assert len(form.read([SAME, other, SAME], 0)) == 1
-    assert form.one_by_one(Accumulator())(other + b"\n\n") is None
+    assert form.single_reader(Accumulator())(other + b"\n\n") is None
 
 
 def delta_of(**delta: Any) -> bytes:
@@ -145,7 +145,7 @@ NOT_LEARNED: dict[str, tuple[bytes, bytes]] = {
 @pytest.mark.parametrize("pair", NOT_LEARNED.values(), ids=NOT_LEARNED.keys())
 def test_what_cannot_be_placed_is_no_form(pair: tuple[bytes, bytes]) -> None:
     before, block = pair
-    assert WideForm.learn(before, block, chunk_of(block.partition(b"\n")[0])) is None
+    assert FieldForm.learn(before, block, chunk_of(block.partition(b"\n")[0])) is None
 
 
 def test_nothing_is_shared_between_chunks() -> None:
@@ -158,23 +158,27 @@ def test_nothing_is_shared_between_chunks() -> None:
 
 def read_all(blocks: list[bytes], *, short: bool) -> tuple[list[Any], Accumulator]:
     """As ``answer`` does it; the long way reads each alone."""
-    reader, accumulator = ChunkReader(), Accumulator()
+    decoder, accumulator = ChunkDecoder(), Accumulator()
     got: list[Any] = []
     while len(got) < len(blocks):
-        if short and reader.form is not None and (items := reader.form.read(blocks, len(got))):
-            got += map(reader.form.chunk, items)
-            reader.form.add(items, accumulator)
+        if (
+            short
+            and decoder.learner.form is not None
+            and (items := decoder.learner.form.read(blocks, len(got)))
+        ):
+            got += map(decoder.learner.form.chunk, items)
+            decoder.learner.form.add(items, accumulator)
             continue
         block = blocks[len(got)]
         try:
-            chunk = reader.read(block[6:])
+            chunk = decoder.decode(block[6:])
         except DecodeError as error:
             got.append(type(error))
             continue
         assert chunk is not None
         got.append(chunk)
         accumulator.add(chunk)
-        reader.learn(block, chunk)
+        decoder.learner.learn(block, chunk)
     return got, accumulator
 
 

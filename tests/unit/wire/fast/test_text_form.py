@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laplas_async.types import ChatCompletionChunk
-from laplas_async.wire.chunks import ChunkReader, FailureEvent
+from laplas_async.wire.chunks import ChunkDecoder, FailureEvent
 from laplas_async.wire.codec import DecodeError
-from laplas_async.wire.fast.text_form import Template
+from laplas_async.wire.fast.text_form import TextForm
 
 HEAD = {"id": "c-1", "object": "chat.completion.chunk", "created": 17, "model": "m"}
 
@@ -27,28 +27,30 @@ def block_of(body: Any) -> bytes:
 
 
 def the_long_way(blocks: Sequence[bytes]) -> list[ChatCompletionChunk | str]:
-    reader = ChunkReader()
-    return [read_one(reader, block) for block in blocks]
+    decoder = ChunkDecoder()
+    return [read_one(decoder, block) for block in blocks]
 
 
 def the_short_way(blocks: Sequence[bytes]) -> list[ChatCompletionChunk | str]:
     """As ``answer`` does it."""
-    reader = ChunkReader()
+    decoder = ChunkDecoder()
     got: list[ChatCompletionChunk | str] = []
     while len(got) < len(blocks):
-        if reader.form is not None and (items := reader.form.read(blocks, len(got))):
-            got += map(reader.form.chunk, items)
+        if decoder.learner.form is not None and (
+            items := decoder.learner.form.read(blocks, len(got))
+        ):
+            got += map(decoder.learner.form.chunk, items)
         else:
             block = blocks[len(got)]
-            got.append(chunk := read_one(reader, block))
+            got.append(chunk := read_one(decoder, block))
             if not isinstance(chunk, str):
-                reader.learn(block, chunk)
+                decoder.learner.learn(block, chunk)
     return got
 
 
-def read_one(reader: ChunkReader, block: bytes) -> ChatCompletionChunk | str:
+def read_one(decoder: ChunkDecoder, block: bytes) -> ChatCompletionChunk | str:
     try:
-        chunk = reader.read(block[6:])
+        chunk = decoder.decode(block[6:])
     except (DecodeError, FailureEvent) as error:
         return type(error).__name__
     assert chunk is not None
@@ -57,15 +59,15 @@ def read_one(reader: ChunkReader, block: bytes) -> ChatCompletionChunk | str:
 
 def test_events_of_one_form_are_read_at_once() -> None:
     blocks = [block_of(body_of(text)) for text in ("Der", " Fluß", "", "河", ' "', "\n", "😀")]
-    reader = ChunkReader()
-    first = reader.read(blocks[0][6:])
+    decoder = ChunkDecoder()
+    first = decoder.decode(blocks[0][6:])
     assert first is not None
-    reader.learn(blocks[0], first)
-    assert reader.form is not None
-    texts = reader.form.read(blocks, 1)
+    decoder.learner.learn(blocks[0], first)
+    assert decoder.learner.form is not None
+    texts = decoder.learner.form.read(blocks, 1)
     assert texts == [" Fluß", "", "河", ' "', "\n", "😀"]
-    assert reader.form.index == 0
-    assert [first, *map(reader.form.chunk, texts)] == the_long_way(blocks)
+    assert decoder.learner.form.index == 0
+    assert [first, *map(decoder.learner.form.chunk, texts)] == the_long_way(blocks)
 
 
 SAME = body_of("text")
@@ -122,16 +124,16 @@ NOT_LEARNED: dict[str, Any] = {
 @pytest.mark.parametrize("body", NOT_LEARNED.values(), ids=NOT_LEARNED.keys())
 def test_what_adds_more_than_text_is_no_form(body: Any) -> None:
     block = block_of(body)
-    chunk = ChunkReader().read(block[6:])
+    chunk = ChunkDecoder().decode(block[6:])
     assert chunk is not None
-    assert Template.learn(block, chunk) is None
+    assert TextForm.learn(block, chunk) is None
 
 
 def test_spaces_behind_the_colon_are_a_form_too() -> None:
     block = b"data: " + json.dumps(body_of("Der")).encode()
-    chunk = ChunkReader().read(block[6:])
+    chunk = ChunkDecoder().decode(block[6:])
     assert chunk is not None
-    assert Template.learn(block, chunk) is not None
+    assert TextForm.learn(block, chunk) is not None
 
 
 def test_nothing_is_shared_between_chunks() -> None:
@@ -147,15 +149,15 @@ def test_nothing_is_shared_between_chunks() -> None:
 
 
 def test_a_stream_whose_events_all_differ_is_seldom_tried() -> None:
-    reader = ChunkReader()
+    decoder = ChunkDecoder()
     tried = 0
     for number in range(2000):
         block = block_of(body_of("x", n=number / 7))
-        assert reader.form is None or reader.form.read([block], 0) == []
-        chunk = reader.read(block[6:])
+        assert decoder.learner.form is None or decoder.learner.form.read([block], 0) == []
+        chunk = decoder.decode(block[6:])
         assert chunk is not None
-        waiting = reader._wait
-        reader.learn(block, chunk)
+        waiting = decoder.learner._pause
+        decoder.learner.learn(block, chunk)
         tried += waiting == 0
     assert tried < 15
 
