@@ -11,7 +11,7 @@ requests are counted by the server. A client that is not done in time is stopped
 told. A peer that is not installed (benchmarks/requirements-peers.txt) is left out.
 
 "Possible" is the time that a client would take who knows the limit: it sends each call at the first
-moment at which the limit lets it in, in virtual time, through the simulator's own turnstile and
+moment at which the limit lets it in, in virtual time, through the simulator's own limiter and
 without any cost for the network. For a rate R with a burst B, N calls and answers of S seconds that
 is (N - B) / R + S. Where a number of places C is all there is, and the answers take equally long,
 it is N * S / C: all places taken all the time. Where answers vary, it is given the very answers
@@ -50,17 +50,17 @@ from attrs import asdict, evolve, frozen
 
 import laplas_async
 from laplas_async import LaplasClient
-from laplas_async.simulator import HiddenLimit, Pace, Simulator
-from laplas_async.simulator.limits import Turnstile
+from laplas_async.simulator import HiddenLimit, Simulator, Timing
+from laplas_async.simulator.limits import RequestLimiter
 
 KEY = "none"
 MODEL = "any"
 MAX_TOKENS = 8
 READY_WITHIN = 60.0  # seconds to start a process on a busy machine
-PLAIN = Pace(plain=0.2)
+PLAIN = Timing(plain=0.2)
 # The first of its tokens after 50 ms, the last after 200 ms.
-STREAMED = Pace(first_token=0.05, tokens_per_second=(MAX_TOKENS - 1) / 0.15)
-SLOW = Pace(plain=(1.0, 20.0))
+STREAMED = Timing(first_token=0.05, tokens_per_second=(MAX_TOKENS - 1) / 0.15)
+SLOW = Timing(plain=(1.0, 20.0))
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -77,20 +77,20 @@ class Scenario:
     name: str
     limit: HiddenLimit
     calls: int
-    pace: Pace = PLAIN
+    timing: Timing = PLAIN
     stream: bool = False
     moves_to: HiddenLimit | None = None
     floor: tuple[float, float] = (0.90, 0.05)
 
     def seconds(self, number: int) -> float:
         """How long the answer to request ``number`` takes."""
-        beat = self.pace.beat(number)
-        return beat.due(MAX_TOKENS - 1) if self.stream else beat.whole(MAX_TOKENS)
+        schedule = self.timing.schedule(number)
+        return schedule.due(MAX_TOKENS - 1) if self.stream else schedule.whole(MAX_TOKENS)
 
     @property
     def varies(self) -> bool:
         """Whether one answer takes longer than another."""
-        return isinstance(self.pace.plain, tuple)
+        return isinstance(self.timing.plain, tuple)
 
     def hidden(self) -> HiddenLimit:
         """The limit with its schedule."""
@@ -116,7 +116,7 @@ class Scenario:
 
 def ideal(limit: HiddenLimit, durations: Iterable[float]) -> tuple[list[float], float]:
     """When who knows the limit sends each call, and when the last one is answered."""
-    turnstile = Turnstile(limit, 0.0)
+    limiter = RequestLimiter(limit, 0.0)
     now = 0.0
     running: list[float] = []
     sent: list[float] = []
@@ -125,8 +125,8 @@ def ideal(limit: HiddenLimit, durations: Iterable[float]) -> tuple[list[float], 
         while True:
             while running and running[0] <= now:
                 heapq.heappop(running)
-                turnstile.leave()
-            verdict = turnstile.admit(now)
+                limiter.leave()
+            verdict = limiter.admit(now)
             if verdict.admitted:
                 break
             moments = [at for at, _ in limit.changes if at > now]
@@ -178,8 +178,8 @@ HARD = tuple(
         Scenario(name="rate 20/s to 40/s", limit=rate(20), moves_to=rate(40), calls=600),
         Scenario(name="32 to 8 at a time", limit=places(32), moves_to=places(8), calls=1200),
         Scenario(name="8 to 16 at a time", limit=places(8), moves_to=places(16), calls=900),
-        Scenario(name="slow answers at rate 20/s", limit=rate(20, 20), pace=SLOW, calls=600),
-        Scenario(name="slow answers 16 at a time", limit=places(16), pace=SLOW, calls=300),
+        Scenario(name="slow answers at rate 20/s", limit=rate(20, 20), timing=SLOW, calls=600),
+        Scenario(name="slow answers 16 at a time", limit=places(16), timing=SLOW, calls=300),
         Scenario(name="100 calls at rate 20/s", limit=rate(20, 20), calls=100),
         Scenario(name="100 calls 16 at a time", limit=places(16), calls=100),
     )
@@ -188,7 +188,7 @@ SCENARIOS = (
     *MAIN,
     *NUMBERS,
     *(
-        evolve(scenario, name=f"{scenario.name} as streams", pace=STREAMED, stream=True)
+        evolve(scenario, name=f"{scenario.name} as streams", timing=STREAMED, stream=True)
         for scenario in (*MAIN, *NUMBERS)
     ),
     *HARD,
@@ -404,7 +404,7 @@ def serve(link: Connection, scenario: Scenario) -> None:
 
     async def live() -> None:
         remember = 50 * scenario.calls if scenario.varies else 0
-        async with Simulator(pace=scenario.pace, remember=remember) as simulator:
+        async with Simulator(timing=scenario.timing, remember=remember) as simulator:
             link.send(simulator.base_url)
             await asyncio.to_thread(link.recv)
             simulator.limit = scenario.hidden()  # its schedule counts from here

@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 from laplas_async import ChatCompletion, LaplasClient, LaplasError, StreamTruncatedError
 from laplas_async import Pace as GatePace
 from laplas_async.cli.terminal import Output, complain, describe, make_runner
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 CALLS: Final = 30
-# A large model's pace, and a limit that thirty calls at once must meet.
-_PACE: Final = Pace(first_token=0.15, tokens_per_second=80.0)
+# A large model's timing, and a limit that thirty calls at once must meet.
+_TIMING: Final = Timing(first_token=0.15, tokens_per_second=80.0)
 _LIMIT: Final = HiddenLimit(rate=20.0, burst=10)
 _CUT_AFTER: Final = 12
 _NEXT: Final = """\
@@ -42,7 +42,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 async def _show(output: Output, view: "_View") -> bool:
     async with (
-        Simulator(pace=_PACE, limit=_LIMIT) as simulator,
+        Simulator(timing=_TIMING, limit=_LIMIT) as simulator,
         LaplasClient("demo-key", simulator.base_url) as client,
     ):
         output.write(

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from laplas_async.cli.terminal import Output, complain, end_line, make_runner
 from laplas_async.errors import ConfigError
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator, parse_faults
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing, parse_faults
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def make_simulator(arguments: argparse.Namespace) -> Simulator:
         api_key=arguments.api_key,
         status=arguments.status,
         port=arguments.port,
-        pace=Pace(
+        timing=Timing(
             first_token=arguments.first_token,
             tokens_per_second=arguments.tokens_per_second,
             plain=arguments.plain,

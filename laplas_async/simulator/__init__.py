@@ -1,17 +1,16 @@
-"""The other party: a server on loopback that speaks the Apilaplas chat API, for your tests.
+"""The other end of the wire: a server on loopback that speaks the Apilaplas chat API, for tests.
 
     async with Simulator(api_key="test-key") as sim:
         sim.script(Fault.status(429, retry_after=1), None, Fault.cut(after=3))
         ...  # point a client at sim.base_url
         assert sim.counts.answered == 1
 
-Answers are made deterministically from the request; `Pace` says how fast they come, `Fault`
-what goes wrong, `HiddenLimit` what is turned away. It imports nothing else of laplas_async,
-and refuses to be a model: the words mean nothing. Names are imported when first used, so the
-pytest plugin stays cheap.
+The same request always gets the same completion. ``Timing`` sets how fast responses are sent,
+``Fault`` what goes wrong with them, ``HiddenLimit`` which requests are rejected with a 429. The
+package imports nothing else of laplas_async, so it checks the client independently, and it
+refuses to be a model: its text is meaningless. Names are imported on first use, which keeps the
+pytest plugin cheap.
 """
-
-from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,27 +21,26 @@ if TYPE_CHECKING:
     from laplas_async.simulator.fault_parser import parse_faults as parse_faults
     from laplas_async.simulator.faults import Fault as Fault
     from laplas_async.simulator.limits import HiddenLimit as HiddenLimit
-    from laplas_async.simulator.pace import Pace as Pace
     from laplas_async.simulator.server import Simulator as Simulator
+    from laplas_async.simulator.timing import Timing as Timing
 
-__all__ = ["Counts", "Fault", "HiddenLimit", "Pace", "Seen", "Simulator", "parse_faults"]
+__all__ = ["Counts", "Fault", "HiddenLimit", "Seen", "Simulator", "Timing", "parse_faults"]
 
-_HOMES = {
+_MODULES = {
     "Counts": "counters",
     "Fault": "faults",
     "HiddenLimit": "limits",
-    "Pace": "pace",
     "Seen": "counters",
     "Simulator": "server",
+    "Timing": "timing",
     "parse_faults": "fault_parser",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,10 +1,8 @@
-"""What the simulator saw: one record a request, plain counts, and waiting for a count.
+"""What the simulator saw: a record per request, the sums, and waiting until a condition holds.
 
-Safe to ask from another thread than the server's. It refuses to poll: who waits is told by
-the change itself.
+Safe to use from other threads than the server's. It refuses to poll: every change checks the
+conditions of the waiting tasks.
 """
-
-from __future__ import annotations
 
 import asyncio
 import threading
@@ -22,13 +20,13 @@ Outcome = Literal["answered", "rejected", "refused", "faulted", "abandoned"]
 class Seen:
     """One request as the simulator saw it.
 
-    `number` counts from 1 in order of arrival. `body` is the JSON object sent, empty where it
-    was none. `headers` ignore case, and are not shown by repr, for they hold the key.
-    `started` and `ended` are seconds of `time.monotonic()`. `status` and `outcome` are None
-    until it ended; `outcome` is "answered", "rejected" (by the hidden limit), "refused" (401,
-    404, 405, or the request checks), "faulted" (a scripted fault, whatever it did), or
-    "abandoned" (the client went away first, or the simulator stopped). `chunks` counts the
-    content chunks written.
+    ``number`` counts from 1 in order of arrival. ``body`` is the JSON object received, empty if the
+    body was not one. ``headers`` is case-insensitive and left out of the repr because it holds the
+    key. ``started`` and ``ended`` are seconds of ``time.monotonic()``. ``status`` and ``outcome``
+    are None until the request has ended; ``outcome`` is "answered", "rejected" (by the hidden
+    limit), "refused" (401, 404, 405, or an invalid body), "faulted" (by a scripted fault, whatever
+    its effect), or "abandoned" (the client disconnected first, or the simulator stopped).
+    ``chunks`` counts the content chunks written.
     """
 
     number: int
@@ -45,12 +43,12 @@ class Seen:
 
 @frozen(kw_only=True)
 class Counts:
-    """Counts at one moment.
+    """The sums at one moment.
 
-    `requests` is the sum of the five outcomes and `in_flight`. `streams` counts answers that
-    began to stream; `tokens` the tokens written, streamed or not. `connections` counts TCP
-    connections ever accepted, `open_connections` those open now. Questions about the counts
-    themselves (`/_counts`, `/_limit`) are in none of them.
+    ``requests`` equals the five outcomes plus ``in_flight``. ``streams`` counts responses that
+    started to stream, ``tokens`` the tokens written, streamed or not. ``connections`` counts all
+    TCP connections accepted, ``open_connections`` those open now. Requests about the simulator
+    itself (``/_counts``, ``/_limit``) are not counted, nor is the list of models or the balance.
     """
 
     requests: int = 0
@@ -71,8 +69,8 @@ Predicate = Callable[[Counts], bool]
 
 
 @define(kw_only=True)
-class _Running:
-    """The same counts, in a form that can be added to."""
+class _RunningCounts:
+    """The fields of ``Counts``, mutable."""
 
     requests: int = 0
     answered: int = 0
@@ -91,33 +89,33 @@ class _Running:
         return Counts(**{name: getattr(self, name) for name in _NAMES})
 
 
-_NAMES = tuple(one.name for one in fields(_Running))
+_NAMES = tuple(one.name for one in fields(_RunningCounts))
 
 
-class Tally:
-    """Adds up what happens; `remember` is how many requests it keeps in full."""
+class Counters:
+    """Counts requests and connections; the last ``remember`` requests are kept in full."""
 
     def __init__(self, remember: int) -> None:
-        # Reentrant, for a predicate may well ask for the counts itself.
+        # Reentrant because a predicate may read the counts itself.
         self._lock = threading.RLock()
-        self._running = _Running()
+        self._running = _RunningCounts()
         self._seen: deque[Seen] = deque(maxlen=remember)
         self._waiting: dict[Future[None], Predicate] = {}
 
     @property
     def counts(self) -> Counts:
-        """The counts now."""
+        """The counts at this moment."""
         with self._lock:
             return self._running.snapshot()
 
     @property
     def requests(self) -> list[Seen]:
-        """The requests remembered, oldest first."""
+        """The last requests, oldest first."""
         with self._lock:
             return list(self._seen)
 
     def arrive(self, method: str, path: str, headers: Mapping[str, str], now: float) -> Seen:
-        """Count a request in and give it its number."""
+        """Count an arriving request and assign its number."""
         with self._lock:
             running = self._running
             running.requests += 1
@@ -127,11 +125,11 @@ class Tally:
                 number=running.requests, method=method, path=path, headers=headers, started=now
             )
             self._seen.append(seen)
-            self._tell()
+            self._notify()
         return seen
 
     def end(self, seen: Seen, outcome: Outcome, *, status: int | None, now: float) -> None:
-        """Count a request out, once; a second end is ignored."""
+        """Count the end of a request; a second end is ignored."""
         with self._lock:
             if seen.outcome is not None:
                 return
@@ -139,30 +137,30 @@ class Tally:
             running = self._running
             running.in_flight -= 1
             setattr(running, outcome, getattr(running, outcome) + 1)
-            self._tell()
+            self._notify()
 
     def write(self, seen: Seen, *, streams: int = 0, chunks: int = 0, tokens: int = 0) -> None:
-        """Count what was written for a request."""
+        """Count a part of a response."""
         with self._lock:
             seen.chunks += chunks
             self._running.streams += streams
             self._running.tokens += tokens
-            self._tell()
+            self._notify()
 
     def connect(self, *, opened: int, accepted: int = 0) -> None:
-        """Count connections: opened or closed (negative), and accepted ever."""
+        """Add to the number of open connections (negative: closed) and of accepted ones."""
         with self._lock:
             self._running.connections += accepted
             self._running.open_connections += opened
-            self._tell()
+            self._notify()
 
     def clear(self) -> None:
-        """Forget the requests and start the sums anew; what is in flight or open stays."""
+        """Forget the requests and reset the sums, except what is in flight or open."""
         with self._lock:
             self._seen.clear()
             now = self._running
             self._running = evolve(
-                _Running(),
+                _RunningCounts(),
                 in_flight=now.in_flight,
                 max_in_flight=now.in_flight,
                 connections=now.open_connections,
@@ -170,15 +168,15 @@ class Tally:
             )
 
     def when(self, predicate: Predicate) -> Future[None]:
-        """Return a future that is done as soon as `predicate` holds."""
+        """Return a future that is done as soon as ``predicate`` holds."""
         future: Future[None] = Future()
         with self._lock:
             self._waiting[future] = predicate
-            self._tell()
+            self._notify()
         return future
 
     async def wait_for(self, predicate: Predicate, timeout: float) -> bool:  # noqa: ASYNC109
-        """Return True once `predicate` holds, or False after `timeout` seconds."""
+        """Return True once ``predicate`` holds, or False after ``timeout`` seconds."""
         future = self.when(predicate)
         try:
             await asyncio.wait_for(asyncio.wrap_future(future), timeout)
@@ -189,7 +187,7 @@ class Tally:
         return True
 
     def block_until(self, predicate: Predicate, timeout: float) -> bool:
-        """Do as `wait_for`, blocking the calling thread."""
+        """Do the same as ``wait_for`` but block the calling thread."""
         future = self.when(predicate)
         try:
             future.result(timeout)
@@ -204,8 +202,8 @@ class Tally:
             self._waiting.pop(future, None)
             future.cancel()
 
-    def _tell(self) -> None:
-        """Tell those whose predicate now holds; called with the lock held."""
+    def _notify(self) -> None:
+        """Resolve the futures whose predicate now holds; the lock must be held."""
         if not self._waiting:
             return
         counts = self._running.snapshot()
@@ -214,7 +212,7 @@ class Tally:
             try:
                 if not predicate(counts):
                     continue
-            except Exception as raised:  # noqa: BLE001 - it is the waiter's, and goes to it
+            except Exception as raised:  # noqa: BLE001 - belongs to the caller of ``when``
                 error = raised
             self._waiting.pop(future, None)
             if not future.set_running_or_notify_cancel():

@@ -1,10 +1,8 @@
-"""An answer and a fault put together: the exact bytes to write, in which pieces, and what then.
+"""An answer with a fault applied: the exact bytes to write, in which pieces, and how to end.
 
-Pure. It decides everything but the time; the app writes the pieces at their pace, and refuses
-to know what a fault is.
+Pure. It decides everything but the timing, which is ``handler``'s; and it refuses to let the
+handler know what a fault is.
 """
-
-from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,14 +14,14 @@ from attrs import evolve, field, frozen
 from laplas_async.simulator.answers import Answer
 from laplas_async.simulator.encode import Event, completion, events, frame
 from laplas_async.simulator.faults import Body, End, Fault
-from laplas_async.simulator.sse_variants import sliced, written
+from laplas_async.simulator.sse_variants import encode_variant, slices
 
-QUOTA_WORDS: Final = "Free-tier limit: You've reached your free limit for the hour. Try later."
-CREDITS_WORDS: Final = "You've run out of credits. Please top up your balance."
-_WORDS: Final = {
+QUOTA_MESSAGE: Final = "Free-tier limit: You've reached your free limit for the hour. Try later."
+CREDITS_MESSAGE: Final = "You've run out of credits. Please top up your balance."
+_MESSAGES: Final = {
     400: "Body validation error!",
     401: "This request requires a valid API key.",
-    403: CREDITS_WORDS,
+    403: CREDITS_MESSAGE,
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
@@ -40,22 +38,23 @@ _PAGE: Final = (
 )
 _JSON: Final = "application/json; charset=utf-8"
 _STREAM: Final = "text/event-stream; charset=utf-8"
+# One piece of a line without an end; its size only sets the number of writes.
 _LINE: Final = b"x" * 65_536
 
 Piece = tuple[bytes, int]
-"""What one write sends, and how many content chunks begin in it."""
+"""What one write sends, and how many content chunks start in it."""
 
 
 @frozen(kw_only=True)
 class Delivery:
-    """What the app sends for one request.
+    """What the handler sends for one request.
 
-    `framing` is how the body's end is told: "length" (the header is set), "chunked", or
-    "http10" (closing). `end` is what follows the last piece; with a `heartbeat` a stall sends
-    it each `interval` seconds. `breath` is how many writes go before others may run; 1 keeps the
-    pieces apart. `delay` is seconds before the status line. `paced`: pieces with
-    content wait for their time; `tokens` is what an unpaced answer's whole takes. `drop` sends
-    nothing at all.
+    ``framing`` is how the end of the body is marked: "length" (the header is set), "chunked", or
+    "http10" (the connection closes). ``end`` is what follows the last piece; a stall with a
+    ``heartbeat`` sends it every ``interval`` seconds. ``yield_every`` is the number of writes after
+    which other tasks may run; 1 keeps the pieces apart on the wire. ``delay`` is in seconds before
+    the status line. ``paced``: pieces with content wait until they are due; otherwise ``tokens``
+    sets the delay of the whole response. ``drop`` sends nothing at all.
     """
 
     status: int
@@ -65,7 +64,8 @@ class Delivery:
     end: End = "clean"
     heartbeat: bytes | None = None
     interval: float = 1.0
-    breath: int = 32
+    # Few enough that others run every millisecond, enough that benchmarks measure the client.
+    yield_every: int = 32
     delay: float = 0.0
     paced: bool = False
     tokens: int = 0
@@ -73,17 +73,17 @@ class Delivery:
 
 
 @frozen(kw_only=True)
-class Letterhead:
-    """What an error body tells beside its message; `timestamp` is ISO 8601."""
+class ErrorContext:
+    """What an error body holds beside its message; ``timestamp`` is ISO 8601."""
 
     path: str
     request_id: str
     timestamp: str
 
-    def error(self, status: int, message: str | None = None, **more: Any) -> dict[str, Any]:
-        """Return the service's error body (WIRE.md, "Errors"), with `more` keys beside."""
+    def body(self, status: int, message: str | None = None, **more: Any) -> dict[str, Any]:
+        """Return the service's own error body for the status, with ``more`` keys added."""
         return {
-            "message": message or _WORDS.get(status, "Internal server error"),
+            "message": message or _MESSAGES.get(status, "Internal server error"),
             "path": self.path,
             "requestId": self.request_id,
             "statusCode": status,
@@ -92,63 +92,62 @@ class Letterhead:
         }
 
 
-def refusal(status: int, body: Body, headers: Mapping[str, str] | None = None) -> Delivery:
-    """Return a whole response that is no answer: a dict as JSON, text, or bytes."""
+def make_refusal(status: int, body: Body, headers: Mapping[str, str] | None = None) -> Delivery:
+    """Return a response that is not an answer; its body is a dict (as JSON), text, or bytes."""
     data, content_type = _encoded(body)
-    told = {"Content-Type": content_type, **(headers or {})}
-    return _plain(data, status, told)
+    return _plain(data, status, {"Content-Type": content_type, **(headers or {})})
 
 
-def delivery(
+def make_delivery(
     answer: Answer,
     fault: Fault | None,
-    head: Letterhead,
+    context: ErrorContext,
     *,
     stream: bool = False,
     include_usage: bool = False,
     status: int = 200,
 ) -> Delivery:
-    """Return how `answer` is sent, normally or with `fault`; `status` is that of success."""
+    """Return how to send ``answer``, with ``fault`` if any; ``status`` is that of success."""
     if fault is not None:
-        if (without := _without_answer(fault, head, status)) is not None:
-            return without
+        if (whole := _without_answer(fault, context, status)) is not None:
+            return whole
         if fault.kind == "json_instead":
             stream = False
     if stream:
-        made = events(answer, include_usage=include_usage)
-        return _streamed(made, fault, head, status)
+        stream_events = events(answer, include_usage=include_usage)
+        return _streamed(stream_events, fault, context, status)
     data = orjson.dumps(completion(answer))
     whole = _plain(data, status, {"Content-Type": _JSON}, tokens=answer.completion_tokens)
-    return whole if fault is None else _spoilt(whole, data, fault, head)
+    return whole if fault is None else _plain_with_fault(whole, data, fault, context)
 
 
-def _without_answer(fault: Fault, head: Letterhead, status: int) -> Delivery | None:
+def _without_answer(fault: Fault, context: ErrorContext, status: int) -> Delivery | None:
     """Return the delivery of a fault that needs no answer, or None."""
     kind = fault.kind
     code = fault.code or status
     if kind == "status":
-        body = head.error(code) if fault.body is None else fault.body
-        return refusal(code, body, fault.headers)
+        body = context.body(code) if fault.body is None else fault.body
+        return make_refusal(code, body, fault.headers)
     if kind == "quota":
-        return refusal(code, head.error(code, QUOTA_WORDS))
+        return make_refusal(code, context.body(code, QUOTA_MESSAGE))
     if kind == "redirect":
-        return refusal(code, b"", fault.headers)
+        return make_refusal(code, b"", fault.headers)
     if kind == "html":
-        return refusal(code, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
+        return make_refusal(code, _PAGE, {"Content-Type": "text/html; charset=utf-8"})
     if kind == "drop":
         return Delivery(status=status, drop=True)
     if kind == "raw":
         headers = {"Content-Type": fault.content_type}
         if fault.content_encoding is not None:
             headers["Content-Encoding"] = fault.content_encoding
-        pieces = fault.pieces if fault.pieces is not None else sliced(fault.data, fault.chunk)
+        pieces = fault.pieces if fault.pieces is not None else slices(fault.data, fault.chunk)
         return Delivery(
             status=code,
             headers=headers,
             pieces=[(piece, 0) for piece in pieces],
             framing="chunked",
             end=fault.end,
-            breath=1,
+            yield_every=1,
         )
     if kind == "never_ends":
         count = -(-fault.size // len(_LINE))
@@ -162,11 +161,13 @@ def _without_answer(fault: Fault, head: Letterhead, status: int) -> Delivery | N
     return None
 
 
-def _streamed(made: list[Event], fault: Fault | None, head: Letterhead, status: int) -> Delivery:
+def _streamed(
+    stream_events: list[Event], fault: Fault | None, context: ErrorContext, status: int
+) -> Delivery:
     whole = Delivery(
         status=status,
         headers={"Content-Type": _STREAM, "Cache-Control": "no-cache"},
-        pieces=_pieces(made),
+        pieces=_pieces(stream_events),
         framing="chunked",
         paced=True,
     )
@@ -174,8 +175,8 @@ def _streamed(made: list[Event], fault: Fault | None, head: Letterhead, status: 
         return whole
     kind = fault.kind
     if kind in ("no_done", "no_finish"):
-        left_out = "done" if kind == "no_done" else "finish"
-        return evolve(whole, pieces=_pieces([one for one in made if one.kind != left_out]))
+        omitted = "done" if kind == "no_done" else "finish"
+        return evolve(whole, pieces=_pieces([one for one in stream_events if one.kind != omitted]))
     if kind == "slow_headers":
         return evolve(whole, delay=fault.seconds)
     if kind == "http10":
@@ -183,23 +184,25 @@ def _streamed(made: list[Event], fault: Fault | None, head: Letterhead, status: 
     if kind == "gzip":
         return _gzipped(whole)
     if kind == "written":
-        breath = whole.breath if fault.chunk is None else 1
-        return evolve(whole, pieces=written(made, fault), breath=breath)
+        yield_every = whole.yield_every if fault.chunk is None else 1
+        return evolve(whole, pieces=encode_variant(stream_events, fault), yield_every=yield_every)
     if kind == "keep_open":
         return evolve(whole, end=fault.end)
-    begun = _pieces(_begun(made, fault.after))
+    first = _pieces(_first_chunks(stream_events, fault.after))
     if kind == "error_event":
-        body, _ = _encoded(head.error(500) if fault.body is None else fault.body)
+        body, _ = _encoded(context.body(500) if fault.body is None else fault.body)
         name = f"event: {fault.event}\n".encode() if fault.event else b""
-        return evolve(whole, pieces=[*begun, (name + frame(body), 0)])
+        return evolve(whole, pieces=[*first, (name + frame(body), 0)])
     if kind == "garbage":
-        return evolve(whole, pieces=[*begun, (fault.data, 0)])
-    beat = b": ping\n\n" if kind == "heartbeats" else None
-    return evolve(whole, pieces=begun, end=fault.end, heartbeat=beat, interval=fault.seconds)
+        return evolve(whole, pieces=[*first, (fault.data, 0)])
+    heartbeat = b": ping\n\n" if kind == "heartbeats" else None
+    return evolve(whole, pieces=first, end=fault.end, heartbeat=heartbeat, interval=fault.seconds)
 
 
-def _spoilt(whole: Delivery, data: bytes, fault: Fault, head: Letterhead) -> Delivery:
-    """Return an unstreamed answer with a fault that still begins as an answer."""
+def _plain_with_fault(
+    whole: Delivery, data: bytes, fault: Fault, context: ErrorContext
+) -> Delivery:
+    """Return a plain answer with a fault that happens after it has started."""
     kind = fault.kind
     if kind == "slow_headers":
         return evolve(whole, delay=fault.seconds)
@@ -208,12 +211,14 @@ def _spoilt(whole: Delivery, data: bytes, fault: Fault, head: Letterhead) -> Del
     if kind == "gzip":
         return _gzipped(whole)
     if kind == "written" and fault.chunk is not None:
-        return evolve(whole, pieces=[(piece, 0) for piece in sliced(data, fault.chunk)], breath=1)
+        return evolve(
+            whole, pieces=[(piece, 0) for piece in slices(data, fault.chunk)], yield_every=1
+        )
     if kind == "error_event":
-        body = head.error(500) if fault.body is None else fault.body
-        return refusal(whole.status, body)
+        body = context.body(500) if fault.body is None else fault.body
+        return make_refusal(whole.status, body)
     if kind == "garbage":
-        return refusal(whole.status, fault.data, {"Content-Type": _JSON})
+        return make_refusal(whole.status, fault.data, {"Content-Type": _JSON})
     half = [(data[: len(data) // 2], 0)]
     if kind == "truncate":
         return evolve(whole, pieces=half, framing="chunked", headers=_without_length(whole))
@@ -242,7 +247,7 @@ def _plain(data: bytes, status: int, headers: Mapping[str, str], *, tokens: int 
 
 
 def _encoded(body: Body) -> tuple[bytes, str]:
-    if isinstance(body, dict):
+    if isinstance(body, dict | list):
         return orjson.dumps(body), _JSON
     if isinstance(body, str):
         html = body.lstrip().startswith("<")
@@ -250,19 +255,19 @@ def _encoded(body: Body) -> tuple[bytes, str]:
     return body or b"", "application/octet-stream"
 
 
-def _pieces(made: list[Event]) -> list[Piece]:
-    return [(frame(data), 1 if kind == "content" else 0) for kind, data in made]
+def _pieces(stream_events: list[Event]) -> list[Piece]:
+    return [(frame(data), 1 if kind == "content" else 0) for kind, data in stream_events]
 
 
-def _begun(made: list[Event], after: int) -> list[Event]:
-    """Return the starts and the first `after` content events, and nothing else."""
+def _first_chunks(stream_events: list[Event], after: int) -> list[Event]:
+    """Return the start events and the first ``after`` content events, and nothing else."""
     kept: list[Event] = []
-    for one in made:
+    for one in stream_events:
         if one.kind == "content":
             if after == 0:
                 break
             after -= 1
-        # One of several choices may have finished already; a cut stream tells no finish.
+        # One of several choices may have finished already; a cut stream has no finish at all.
         if one.kind in ("start", "content"):
             kept.append(one)
     return kept

@@ -1,17 +1,16 @@
-"""An answer written down: as one JSON completion, or as the events of a stream.
+"""An answer as JSON: one completion, or the events of a stream.
 
-Pure, and made for speed: what all events of a choice share is encoded once. It refuses to
-frame events for HTTP in any but the plain way; odd framings are `delivery`'s.
+Pure, and fast because benchmarks run against it: what all events of a choice share is encoded
+once. It refuses to produce anything but the service's own format; ``shape_variants`` and
+``sse_variants`` change it.
 """
-
-from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 from zlib import crc32
 
 import orjson
 
-from laplas_async.simulator.answers import Answer, Call, Choice
+from laplas_async.simulator.answers import Answer, AnswerChoice, ToolCall
 from laplas_async.simulator.text import WORDS
 
 Kind = Literal["start", "content", "finish", "usage", "done"]
@@ -21,25 +20,25 @@ _CREDITS_PER_USD: Final = 2_000_000
 
 
 class Event(NamedTuple):
-    """One event of a stream: what it is, and its data without the `data: ` before it."""
+    """One event of a stream: its kind, and its data without the ``data:`` prefix."""
 
     kind: Kind
     data: bytes
 
 
 def completion(answer: Answer) -> dict[str, Any]:
-    """Return the answer as a `chat.completion`, the shape of WIRE.md's "Answer"."""
-    made: dict[str, Any] = {
+    """Return the answer as a ``chat.completion``, the shape of WIRE.md's "Answer"."""
+    result: dict[str, Any] = {
         "id": answer.id,
         "object": "chat.completion",
         "created": answer.created,
         "model": answer.model,
-        "choices": [_whole(answer, choice) for choice in answer.choices],
+        "choices": [_full_choice(answer, choice) for choice in answer.choices],
         "usage": usage(answer),
     }
     if answer.costs:
-        made["meta"] = {"usage": cost(answer)}
-    return made
+        result["meta"] = {"usage": cost(answer)}
+    return result
 
 
 def usage(answer: Answer) -> dict[str, int]:
@@ -52,29 +51,29 @@ def usage(answer: Answer) -> dict[str, int]:
 
 
 def cost(answer: Answer) -> dict[str, float]:
-    """Return what the answer cost, from its tokens."""
+    """Return the cost of the answer, computed from its tokens."""
     usd = round((answer.prompt_tokens + answer.completion_tokens) * _USD_PER_TOKEN, 9)
     return {"credits_used": round(usd * _CREDITS_PER_USD), "usd_spent": usd}
 
 
 def logprob(token: str, position: int, top: int) -> dict[str, Any]:
-    """Return one token's log probability, with `top` alternatives (0 to 20), likeliest first."""
+    """Return a token's log probability with ``top`` alternatives (0 to 20), most likely first."""
     mixed = crc32(token.encode(), position)
     value = -(mixed % 1000) / 1000
-    made = _one_logprob(token, value)
-    others = [made.copy()] if top else []
+    result = _one_logprob(token, value)
+    others = [result.copy()] if top else []
     for rank in range(1, top):
         other = f" {WORDS[(mixed + rank) % len(WORDS)]}"
         others.append(_one_logprob(other, round(value - 0.75 * rank, 3)))
-    made["top_logprobs"] = others
-    return made
+    result["top_logprobs"] = others
+    return result
 
 
 def events(answer: Answer, *, include_usage: bool = False) -> list[Event]:
-    """Return the stream's events: a start and an end a choice, one event a token between.
+    """Return the events of the stream: per choice a start, one event per token, and a finish.
 
-    Choices take turns, token by token. With `include_usage` a chunk with the usage and no
-    choices comes before `[DONE]`, and every other chunk has a null usage, as OpenAI's have.
+    Several choices are interleaved token by token. With ``include_usage`` a chunk with the usage
+    and no choices precedes ``[DONE]``, and every other chunk has a null usage, as OpenAI's do.
     """
     head = orjson.dumps(
         {
@@ -85,19 +84,19 @@ def events(answer: Answer, *, include_usage: bool = False) -> list[Event]:
         }
     )[:-1]
     tail = b',"usage":null}' if include_usage else b"}"
-    lanes = [_lane(answer, choice, head, tail) for choice in answer.choices]
-    made = lanes[0] if len(lanes) == 1 else _in_turns(lanes)
+    per_choice = [_choice_events(answer, choice, head, tail) for choice in answer.choices]
+    result = per_choice[0] if len(per_choice) == 1 else _interleave(per_choice)
     if include_usage:
         last: dict[str, Any] = {"choices": [], "usage": usage(answer)}
         if answer.costs:
             last["meta"] = {"usage": cost(answer)}
-        made.append(Event("usage", head + b"," + orjson.dumps(last)[1:]))
-    made.append(Event("done", DONE))
-    return made
+        result.append(Event("usage", head + b"," + orjson.dumps(last)[1:]))
+    result.append(Event("done", DONE))
+    return result
 
 
 def frame(data: bytes) -> bytes:
-    """Return the data of an event as the bytes of a server-sent event."""
+    """Return the bytes of a server-sent event with this data."""
     return b"data: " + data + b"\n\n"
 
 
@@ -105,7 +104,7 @@ def _one_logprob(token: str, value: float) -> dict[str, Any]:
     return {"token": token, "logprob": value, "bytes": list(token.encode())}
 
 
-def _whole(answer: Answer, choice: Choice) -> dict[str, Any]:
+def _full_choice(answer: Answer, choice: AnswerChoice) -> dict[str, Any]:
     logprobs = None
     if answer.top_logprobs is not None and choice.tokens is not None:
         top = answer.top_logprobs
@@ -128,22 +127,24 @@ def _whole(answer: Answer, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _lane(answer: Answer, choice: Choice, head: bytes, tail: bytes) -> list[Event]:
+def _choice_events(answer: Answer, choice: AnswerChoice, head: bytes, tail: bytes) -> list[Event]:
     """Return the events of one choice."""
     front = b'%s,"choices":[{"index":%d,"delta":' % (head, choice.index)
     back = b',"logprobs":null,"finish_reason":null}]' + tail
     is_text = choice.tokens is not None
     start = b'{"role":"assistant","content":%s}' % (b'""' if is_text else b"null")
-    # With log probabilities the start has an empty list, as OpenAI's has.
-    asked = answer.top_logprobs is not None and is_text
-    opened = b',"logprobs":{"content":[]},"finish_reason":null}]' + tail if asked else back
-    made = [Event("start", front + start + opened)]
+    # With log probabilities the first chunk has an empty list, as OpenAI's does.
+    with_logprobs = answer.top_logprobs is not None and is_text
+    start_tail = (
+        b',"logprobs":{"content":[]},"finish_reason":null}]' + tail if with_logprobs else back
+    )
+    result = [Event("start", front + start + start_tail)]
     if choice.tokens is None:
-        made += _call_events(choice.calls, front, back)
+        result += _call_events(choice.calls, front, back)
     elif answer.top_logprobs is None:
         front_text = front + b'{"content":'
         back_text = b"}" + back
-        made += [
+        result += [
             Event("content", front_text + orjson.dumps(token) + back_text)
             for token in choice.tokens
         ]
@@ -151,14 +152,14 @@ def _lane(answer: Answer, choice: Choice, head: bytes, tail: bytes) -> list[Even
         for at, token in enumerate(choice.tokens):
             one = orjson.dumps({"content": [logprob(token, at, answer.top_logprobs)]})
             delta = b'{"content":' + orjson.dumps(token) + b'},"logprobs":' + one
-            made.append(Event("content", front + delta + b',"finish_reason":null}]' + tail))
+            result.append(Event("content", front + delta + b',"finish_reason":null}]' + tail))
     end = b'{},"logprobs":null,"finish_reason":%s}]' % orjson.dumps(choice.finish_reason)
-    made.append(Event("finish", front + end + tail))
-    return made
+    result.append(Event("finish", front + end + tail))
+    return result
 
 
-def _call_events(calls: tuple[Call, ...], front: bytes, back: bytes) -> list[Event]:
-    made: list[Event] = []
+def _call_events(calls: tuple[ToolCall, ...], front: bytes, back: bytes) -> list[Event]:
+    result: list[Event] = []
     for index, call in enumerate(calls):
         first = {
             "index": index,
@@ -168,13 +169,13 @@ def _call_events(calls: tuple[Call, ...], front: bytes, back: bytes) -> list[Eve
         }
         deltas: list[dict[str, Any]] = [first]
         deltas += [{"index": index, "function": {"arguments": piece}} for piece in call.pieces]
-        made += [
+        result += [
             Event("content", front + orjson.dumps({"tool_calls": [delta]}) + back)
             for delta in deltas
         ]
-    return made
+    return result
 
 
-def _in_turns(lanes: list[list[Event]]) -> list[Event]:
-    longest = max(len(lane) for lane in lanes)
-    return [lane[at] for at in range(longest) for lane in lanes if at < len(lane)]
+def _interleave(per_choice: list[list[Event]]) -> list[Event]:
+    longest = max(len(one) for one in per_choice)
+    return [one[at] for at in range(longest) for one in per_choice if at < len(one)]

@@ -1,31 +1,29 @@
-"""Faults as they are spelt on a command line: `429,429:2,cut:5,ok*3`.
+"""Parses faults as written on a command line: ``429,429:2,cut:5,ok*3``.
 
-Pure. An entry is a name or a status, with its one or two values after colons and how often
-after a star. It refuses unknown names with a ValueError that lists the known ones.
+Pure. An entry is a name or a status, followed by its values after colons and by a count after a
+star. It refuses unknown names with a ``ValueError`` that lists the known ones.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from laplas_async.simulator.faults import Fault
 
+# Entries are expanded into a list, so a mistyped count must not fill the memory.
 _MAX_REPEATS: Final = 100_000
 
 
-def _counted(build: Callable[[int], Fault]) -> Callable[[list[str]], Fault]:
+def _one_count(build: Callable[[int], Fault]) -> Callable[[list[str]], Fault]:
     def read(values: list[str]) -> Fault:
         return build(int(_only(values, "0")))
 
     return read
 
 
-def _bare(build: Callable[[], Fault]) -> Callable[[list[str]], Fault]:
+def _no_value(build: Callable[[], Fault]) -> Callable[[list[str]], Fault]:
     def read(values: list[str]) -> Fault:
         if values:
-            msg = "it takes no value"
-            raise ValueError(msg)
+            raise ValueError("takes no value")
         return build()
 
     return read
@@ -33,8 +31,7 @@ def _bare(build: Callable[[], Fault]) -> Callable[[list[str]], Fault]:
 
 def _only(values: list[str], default: str) -> str:
     if len(values) > 1:
-        msg = "it takes one value"
-        raise ValueError(msg)
+        raise ValueError("takes one value")
     return values[0] if values else default
 
 
@@ -44,20 +41,20 @@ def _heartbeats(values: list[str]) -> Fault:
 
 
 def _redirect(values: list[str]) -> Fault:
-    # A URL has colons of its own.
+    # A URL contains colons too.
     return Fault.redirect(":".join(values) or "/v1/chat/completions")
 
 
 KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
-    "cut": ("cut:CHUNKS", _counted(lambda n: Fault.cut(after=n))),
-    "truncate": ("truncate:CHUNKS", _counted(lambda n: Fault.truncate(after=n))),
-    "reset": ("reset:CHUNKS", _counted(lambda n: Fault.reset(after=n))),
-    "stall": ("stall:CHUNKS", _counted(lambda n: Fault.stall(after=n))),
+    "cut": ("cut:CHUNKS", _one_count(lambda n: Fault.cut(after=n))),
+    "truncate": ("truncate:CHUNKS", _one_count(lambda n: Fault.truncate(after=n))),
+    "reset": ("reset:CHUNKS", _one_count(lambda n: Fault.reset(after=n))),
+    "stall": ("stall:CHUNKS", _one_count(lambda n: Fault.stall(after=n))),
     "heartbeats": ("heartbeats:CHUNKS:SECONDS", _heartbeats),
-    "garbage": ("garbage:CHUNKS", _counted(lambda n: Fault.garbage(after=n))),
-    "broken_error": ("broken_error:CHUNKS", _counted(lambda n: Fault.broken_error(after=n))),
-    "empty": ("empty", _bare(Fault.empty)),
-    "error_event": ("error_event:CHUNKS", _counted(lambda n: Fault.error_event(after=n))),
+    "garbage": ("garbage:CHUNKS", _one_count(lambda n: Fault.garbage(after=n))),
+    "broken_error": ("broken_error:CHUNKS", _one_count(lambda n: Fault.broken_error(after=n))),
+    "empty": ("empty", _no_value(Fault.empty)),
+    "error_event": ("error_event:CHUNKS", _one_count(lambda n: Fault.error_event(after=n))),
     "never_ends": (
         "never_ends:BYTES",
         lambda values: Fault.never_ends(int(_only(values, "67108864"))),
@@ -67,49 +64,48 @@ KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
         lambda values: Fault.slow_headers(float(_only(values, "1"))),
     ),
     "redirect": ("redirect:URL", _redirect),
-    "quota": ("quota", _bare(Fault.quota)),
-    "no_done": ("no_done", _bare(Fault.no_done)),
-    "no_finish": ("no_finish", _bare(Fault.no_finish)),
-    "keep_open": ("keep_open", _bare(Fault.keep_open)),
-    "drop": ("drop", _bare(Fault.drop)),
-    "html": ("html", _bare(Fault.html)),
-    "json_instead": ("json_instead", _bare(Fault.json_instead)),
-    "gzip": ("gzip", _bare(Fault.gzip)),
-    "http10": ("http10", _bare(Fault.http10)),
-    "crlf": ("crlf", _bare(lambda: Fault.written(line_end="\r\n"))),
-    "cr": ("cr", _bare(lambda: Fault.written(line_end="\r"))),
-    "bom": ("bom", _bare(lambda: Fault.written(bom=True))),
-    "no_space": ("no_space", _bare(lambda: Fault.written(space=False))),
-    "bytewise": ("bytewise", _bare(lambda: Fault.written(chunk=1))),
-    "comments": ("comments", _bare(lambda: Fault.written(comments=True))),
-    "multiline": ("multiline", _bare(lambda: Fault.written(multiline=True))),
+    "quota": ("quota", _no_value(Fault.quota)),
+    "no_done": ("no_done", _no_value(Fault.no_done)),
+    "no_finish": ("no_finish", _no_value(Fault.no_finish)),
+    "keep_open": ("keep_open", _no_value(Fault.keep_open)),
+    "drop": ("drop", _no_value(Fault.drop)),
+    "html": ("html", _no_value(Fault.html)),
+    "json_instead": ("json_instead", _no_value(Fault.json_instead)),
+    "gzip": ("gzip", _no_value(Fault.gzip)),
+    "http10": ("http10", _no_value(Fault.http10)),
+    "crlf": ("crlf", _no_value(lambda: Fault.written(line_end="\r\n"))),
+    "cr": ("cr", _no_value(lambda: Fault.written(line_end="\r"))),
+    "bom": ("bom", _no_value(lambda: Fault.written(bom=True))),
+    "no_space": ("no_space", _no_value(lambda: Fault.written(space=False))),
+    "bytewise": ("bytewise", _no_value(lambda: Fault.written(chunk=1))),
+    "comments": ("comments", _no_value(lambda: Fault.written(comments=True))),
+    "multiline": ("multiline", _no_value(lambda: Fault.written(multiline=True))),
 }
-"""Name -> how it is spelt, and its reader."""
+"""Name -> its syntax for the help text, and the function that reads its values."""
 
 
 def parse_faults(text: str) -> list[Fault | None]:
-    """Read a comma-separated list of faults; `ok` is a request that goes well.
+    """Parse a comma-separated list of faults; ``ok`` is None, a request without a fault.
 
-    A number of three digits is a status, with an optional Retry-After in seconds (`429:2`).
-    `*N` repeats an entry N times. Hyphens pass for underscores.
+    A number is a status, with an optional Retry-After in seconds (``429:2``). ``*N`` repeats an
+    entry N times. Hyphens may be used for underscores. Raises ``ValueError`` for anything else.
     """
-    made: list[Fault | None] = []
+    faults: list[Fault | None] = []
     for entry in text.split(","):
-        spelt = entry.strip()
-        if not spelt:
+        written = entry.strip()
+        if not written:
             continue
-        before, star, times = spelt.rpartition("*")
+        before, star, times = written.rpartition("*")
         if star and not (times.isdecimal() and 1 <= int(times) <= _MAX_REPEATS):
-            msg = f"{spelt!r}: after the star stands how often, 1 to {_MAX_REPEATS}"
-            raise ValueError(msg)
-        one = _parsed(before if star else spelt)
-        made += [one] * (int(times) if star else 1)
-    return made
+            raise ValueError(f"{written!r}: the count after * must be 1 to {_MAX_REPEATS}")
+        one = _parsed(before if star else written)
+        faults += [one] * (int(times) if star else 1)
+    return faults
 
 
-def _parsed(spelt: str) -> Fault | None:
-    word, *values = spelt.split(":")
-    name = word.strip().lower().replace("-", "_")
+def _parsed(written: str) -> Fault | None:
+    name, *values = written.split(":")
+    name = name.strip().lower().replace("-", "_")
     if name in ("ok", "none"):
         return None
     try:
@@ -118,8 +114,6 @@ def _parsed(spelt: str) -> Fault | None:
         if name in KNOWN:
             return KNOWN[name][1](values)
     except ValueError as error:
-        msg = f"{spelt!r}: {error}"
-        raise ValueError(msg) from None
-    known = ", ".join(["ok", "STATUS[:RETRY_AFTER]", *(shown for shown, _ in KNOWN.values())])
-    msg = f"{spelt!r} is no fault that the simulator knows; it knows: {known}"
-    raise ValueError(msg)
+        raise ValueError(f"{written!r}: {error}") from None
+    known = ", ".join(["ok", "STATUS[:RETRY_AFTER]", *(syntax for syntax, _ in KNOWN.values())])
+    raise ValueError(f"{written!r} is not a known fault; known are: {known}")

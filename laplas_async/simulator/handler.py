@@ -1,10 +1,8 @@
 """One request of the chat API, from its arrival to its end.
 
-With `app` the only place in the simulator that waits. It refuses to decide: checks, limits,
-answers, faults and bytes come from their own modules. It logs nothing.
+Together with ``app`` the only place in the simulator that waits. It refuses to decide: validation,
+limits, answers, faults and bytes come from their own modules. It logs nothing.
 """
-
-from __future__ import annotations
 
 import asyncio
 import socket
@@ -13,90 +11,88 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from attrs import frozen
 
-from laplas_async.simulator.answers import answer
-from laplas_async.simulator.counters import Outcome, Seen, Tally
-from laplas_async.simulator.delivery import Delivery, Letterhead, delivery, refusal
-from laplas_async.simulator.faults import Choose, Fault, Script
-from laplas_async.simulator.limits import Turnstile, Verdict
-from laplas_async.simulator.pace import Beat, Pace
-from laplas_async.simulator.validation import faults_of
-
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
+from laplas_async.simulator.answers import make_answer
+from laplas_async.simulator.counters import Counters, Outcome, Seen
+from laplas_async.simulator.delivery import Delivery, ErrorContext, make_delivery, make_refusal
+from laplas_async.simulator.faults import Fault, FaultRule, Script
+from laplas_async.simulator.limits import Admission, RequestLimiter
+from laplas_async.simulator.timing import Schedule, Timing
+from laplas_async.simulator.validation import validation_errors
 
 CHAT: Final = "/v1/chat/completions"
 MODELS: Final = "/v1/models"
+# SO_LINGER with a timeout of zero: closing the socket sends a TCP reset instead of a FIN.
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 Write = Callable[[bytes], Awaitable[None]]
 
 
 @frozen(kw_only=True)
-class Terms:
-    """How the service answers: what does not change while it runs."""
+class ServerSettings:
+    """How the server responds: what does not change while it runs."""
 
     api_key: str | None
     status: int
-    pace: Pace
+    timing: Timing
     costs: bool
 
 
 @frozen(kw_only=True)
-class Desk:
-    """What all visits share."""
+class ServerState:
+    """What all requests share."""
 
-    terms: Terms
-    tally: Tally
+    settings: ServerSettings
+    counters: Counters
     script: Script
-    turnstile: Turnstile
+    limiter: RequestLimiter
 
 
-class Visit:
-    """One request from its arrival to its end."""
+class RequestHandler:
+    """Handles one request from its arrival to its end."""
 
-    def __init__(self, desk: Desk, request: web.BaseRequest) -> None:
-        self.desk = desk
+    def __init__(self, state: ServerState, request: web.BaseRequest) -> None:
+        self.state = state
         self.request = request
-        self.tally = desk.tally
         self.is_chat = request.path.rstrip("/") == CHAT and request.method == "POST"
-        # All that depends on the order of arrival is done here, before anything waits.
-        self.seen: Seen = self.tally.arrive(
+        # Everything that depends on the order of arrival happens here, before anything waits.
+        self.seen: Seen = state.counters.arrive(
             request.method, request.path, request.headers, time.monotonic()
         )
-        self.entry: Fault | Choose | None = desk.script.take() if self.is_chat else None
-        self.admitted = False
-        self.verdict: Verdict | None = None
-        self.head = Letterhead(
+        self.entry: Fault | FaultRule | None = state.script.take() if self.is_chat else None
+        self.admission: Admission | None = None
+        self.holds_place = False
+        self.context = ErrorContext(
             path=request.path,
             request_id=f"00000000-0000-4000-8000-{self.seen.number:012x}",
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
-        self.may_enter = self._knows_key()
-        if self.is_chat and self.may_enter:
-            self.verdict = desk.turnstile.admit(time.monotonic())
-            self.admitted = self.verdict.admitted
+        self.has_valid_key = self._check_key()
+        if self.is_chat and self.has_valid_key:
+            self.admission = state.limiter.admit(time.monotonic())
+            self.holds_place = self.admission.admitted
 
     async def serve(self) -> web.StreamResponse:
-        """Answer; being cancelled is the client that left, and ends the request."""
+        """Respond. Cancelling it (the client disconnected) ends the request as abandoned."""
         try:
-            made, outcome = await self._decide()
-            return await self._deliver(made, outcome)
+            delivery, outcome = await self._decide()
+            return await self._deliver(delivery, outcome)
         except ConnectionError:
-            self._end("abandoned", None)
-            return _Nothing()
+            return _NoResponse()
         finally:
-            # A cancelled handler is a client that went away, or a simulator that stops.
+            # Does nothing after a regular end. Otherwise the client disconnected, or the simulator
+            # stops, which cancels the handler.
             self._end("abandoned", None)
 
-    def _knows_key(self) -> bool:
+    def _check_key(self) -> bool:
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
-        expected = self.desk.terms.api_key
+        expected = self.state.settings.api_key
         if scheme.lower() != "bearer" or not key.strip():
             return False
         return expected is None or compare_digest(
@@ -104,154 +100,162 @@ class Visit:
         )
 
     async def _decide(self) -> tuple[Delivery, Outcome]:
-        """Return what to send: the checks in the service's order, then fault and answer."""
+        """Return what to send: checks in the service's order, then the fault and the answer."""
         expects = self.request.headers.get("Expect", "").lower() == "100-continue"
         if expects and (transport := self.request.transport) is not None:
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             data = await self.request.read()
         except web.HTTPRequestEntityTooLarge:
-            return refusal(413, self.head.error(413)), "refused"
-        body = _json(data)
+            return make_refusal(413, self.context.body(413)), "refused"
+        body = _parse_json(data)
         self.seen.body = body if isinstance(body, dict) else {}
-        verdict = self.verdict
-        if verdict is not None and not verdict.admitted:
-            return refusal(429, self.head.error(429), verdict.headers), "rejected"
-        if (refused := self._refused(body)) is not None:
-            return refused, "refused"
+        admission = self.admission
+        if admission is not None and not admission.admitted:
+            return make_refusal(429, self.context.body(429), admission.headers), "rejected"
+        if (refusal := self._check_request(body)) is not None:
+            return refusal, "refused"
         entry = self.entry
         fault = entry(self.seen.body, self.seen.number) if callable(entry) else entry
         try:
-            return self._answered(self.seen.body, fault), "faulted" if fault else "answered"
+            return self._answer(self.seen.body, fault), "faulted" if fault else "answered"
         except ValueError as error:
             errors = [{"path": [], "message": str(error)}]
-            return refusal(400, self.head.error(400, errors=errors)), "refused"
+            return make_refusal(400, self.context.body(400, errors=errors)), "refused"
 
-    def _refused(self, body: object) -> Delivery | None:
-        request, head = self.request, self.head
+    def _check_request(self, body: object) -> Delivery | None:
+        request = self.request
         if not self.is_chat:
-            known = request.path.rstrip("/") in (CHAT, MODELS)
-            status = 405 if known else 404
-            words = f"Cannot {request.method} {request.path}"
-            return refusal(status, head.error(status, words))
-        if not self.may_enter:
-            return refusal(401, head.error(401))
-        errors = self._errors(body)
-        return refusal(400, head.error(400, errors=errors)) if errors else None
+            exists = request.path.rstrip("/") in (CHAT, MODELS)
+            status = 405 if exists else 404
+            message = f"Cannot {request.method} {request.path}"
+            return make_refusal(status, self.context.body(status, message))
+        if not self.has_valid_key:
+            return make_refusal(401, self.context.body(401))
+        errors = self._body_errors(body)
+        return make_refusal(400, self.context.body(400, errors=errors)) if errors else None
 
-    def _errors(self, body: object) -> list[dict[str, Any]]:
+    def _body_errors(self, body: object) -> list[dict[str, Any]]:
         if "json" not in self.request.headers.get("Content-Type", ""):
             return [{"path": [], "message": "Content-Type must be application/json"}]
-        return faults_of(body)
+        return validation_errors(body)
 
-    def _answered(self, body: dict[str, Any], fault: Fault | None) -> Delivery:
-        terms = self.desk.terms
+    def _answer(self, body: dict[str, Any], fault: Fault | None) -> Delivery:
+        settings = self.state.settings
         stream = bool(body.get("stream"))
-        made = delivery(
-            answer(body, costs=terms.costs),
+        delivery = make_delivery(
+            make_answer(body, costs=settings.costs),
             fault,
-            self.head,
+            self.context,
             stream=stream,
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
-            status=terms.status,
+            status=settings.status,
         )
         if stream:
-            self.tally.write(self.seen, streams=1)
-        return made
+            self.state.counters.write(self.seen, streams=1)
+        return delivery
 
-    async def _deliver(self, made: Delivery, outcome: Outcome) -> web.StreamResponse:
-        if made.drop:
+    async def _deliver(self, delivery: Delivery, outcome: Outcome) -> web.StreamResponse:
+        if delivery.drop:
             self._end(outcome, None)
             self._close()
-            return _Nothing()
-        beat = self.desk.terms.pace.beat(self.seen.number)
-        wait = made.delay + (beat.whole(made.tokens) if made.tokens else 0.0)
-        if wait > 0:
-            await asyncio.sleep(wait)
-        headers = {"x-request-id": self.head.request_id, **made.headers}
-        if self.verdict is not None:
-            headers = {**self.verdict.headers, **headers}
-        self.seen.status = made.status
-        if made.framing == "http10":
-            return await self._deliver_http10(made, outcome, headers, beat)
-        if made.end == "clean" and made.framing == "length" and len(made.pieces) == 1:
-            return await self._deliver_at_once(made, outcome, headers)
-        response = web.StreamResponse(status=made.status, headers=headers)
+            return _NoResponse()
+        schedule = self.state.settings.timing.schedule(self.seen.number)
+        delay = delivery.delay + (schedule.whole(delivery.tokens) if delivery.tokens else 0.0)
+        if delay > 0:
+            await asyncio.sleep(delay)
+        headers = {"x-request-id": self.context.request_id, **delivery.headers}
+        if self.admission is not None:
+            headers = {**self.admission.headers, **headers}
+        self.seen.status = delivery.status
+        if delivery.framing == "http10":
+            return await self._deliver_http10(delivery, outcome, headers, schedule)
+        if delivery.end == "clean" and delivery.framing == "length" and len(delivery.pieces) == 1:
+            return await self._deliver_whole(delivery, outcome, headers)
+        response = web.StreamResponse(status=delivery.status, headers=headers)
         await response.prepare(self.request)
-        await self._write(made, outcome, beat, response.write)
-        if made.end != "clean":
-            await self._finish_badly(made, outcome, response.write)
-            return _Nothing()
-        self._end(outcome, made.status)
+        await self._write(delivery, outcome, schedule, response.write)
+        if delivery.end != "clean":
+            await self._end_abnormally(delivery, outcome, response.write)
+            return _NoResponse()
+        self._end(outcome, delivery.status)
         await response.write_eof()
         return response
 
-    async def _deliver_at_once(
-        self, made: Delivery, outcome: Outcome, headers: dict[str, str]
+    async def _deliver_whole(
+        self, delivery: Delivery, outcome: Outcome, headers: dict[str, str]
     ) -> web.StreamResponse:
-        response = web.Response(status=made.status, headers=headers, body=made.pieces[0][0])
-        # The request is over before its last bytes leave, so that a client who has them may
-        # send the next one at once, and a test may ask for the counts.
-        self._wrote(chunks=0, tokens=made.tokens)
-        self._end(outcome, made.status)
+        response = web.Response(status=delivery.status, headers=headers, body=delivery.pieces[0][0])
+        # The request ends before its last bytes are sent, so that a client that has received them
+        # may send the next request, or a test read the counts, without a race.
+        self.state.counters.write(self.seen, tokens=delivery.tokens)
+        self._end(outcome, delivery.status)
         await response.prepare(self.request)
         await response.write_eof()
         return response
 
-    async def _write(self, made: Delivery, outcome: Outcome, beat: Beat, write: Write) -> None:
+    async def _write(
+        self, delivery: Delivery, outcome: Outcome, schedule: Schedule, write: Write
+    ) -> None:
         """Write the pieces, each when it is due."""
         loop = asyncio.get_running_loop()
         start = loop.time()
-        last = len(made.pieces) - 1
-        counted = 0
-        unhurried = made.paced and (beat.first_token > 0 or beat.tokens_per_second is not None)
-        for at, (data, chunks) in enumerate(made.pieces):
-            if chunks and unhurried:
-                wait = start + beat.due(counted) - loop.time()
-                if wait > 0:
-                    await asyncio.sleep(wait)
-            elif at % made.breath == made.breath - 1:
-                # Without a pace nothing makes the writer wait, so it lets others run.
+        last = len(delivery.pieces) - 1
+        written = 0
+        timed = delivery.paced and (
+            schedule.first_token > 0 or schedule.tokens_per_second is not None
+        )
+        for at, (data, chunks) in enumerate(delivery.pieces):
+            if chunks and timed:
+                delay = start + schedule.due(written) - loop.time()
+                if delay > 0:
+                    await asyncio.sleep(delay)
+            elif at % delivery.yield_every == delivery.yield_every - 1:
+                # Without delays nothing else makes this task wait, so it lets others run.
                 await asyncio.sleep(0)
             if chunks:
-                counted += chunks
-                self._wrote(chunks=chunks, tokens=chunks)
-            if at == last and made.end == "clean":
-                self._end(outcome, made.status)
+                written += chunks
+                self.state.counters.write(self.seen, chunks=chunks, tokens=chunks)
+            if at == last and delivery.end == "clean":
+                self._end(outcome, delivery.status)
             await write(data)
 
-    async def _finish_badly(self, made: Delivery, outcome: Outcome, write: Write) -> None:
-        if made.end == "cut":
-            self._end(outcome, made.status)
+    async def _end_abnormally(self, delivery: Delivery, outcome: Outcome, write: Write) -> None:
+        if delivery.end == "cut":
+            self._end(outcome, delivery.status)
             self._close()
-        elif made.end == "reset":
-            self._end(outcome, made.status)
+        elif delivery.end == "reset":
+            self._end(outcome, delivery.status)
             self._reset()
         else:
-            if made.end == "open":  # All was said; that the client leaves is no abandoning.
-                self.tally.end(self.seen, outcome, status=made.status, now=time.monotonic())
-            while made.heartbeat is not None:
-                await write(made.heartbeat)
-                await asyncio.sleep(made.interval)
+            if delivery.end == "open":
+                # Everything was sent, so a client that disconnects now abandons nothing; but its
+                # place under a concurrency limit is taken until it does.
+                self.state.counters.end(
+                    self.seen, outcome, status=delivery.status, now=time.monotonic()
+                )
+            while delivery.heartbeat is not None:
+                await write(delivery.heartbeat)
+                await asyncio.sleep(delivery.interval)
             await asyncio.get_running_loop().create_future()
 
     async def _deliver_http10(
-        self, made: Delivery, outcome: Outcome, headers: dict[str, str], beat: Beat
+        self, delivery: Delivery, outcome: Outcome, headers: dict[str, str], schedule: Schedule
     ) -> web.StreamResponse:
-        # aiohttp answers in the version it was asked in, so this is written by hand.
+        # aiohttp responds in the version of the request, so this is written by hand.
         transport = self.request.transport
         if transport is None:
             raise ConnectionResetError
-        told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        transport.write(f"HTTP/1.0 {made.status} OK\r\n{told}\r\n".encode("latin-1"))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        transport.write(f"HTTP/1.0 {delivery.status} OK\r\n{lines}\r\n".encode("latin-1"))
 
         async def write(data: bytes) -> None:
             transport.write(data)
 
-        await self._write(made, outcome, beat, write)
-        self._end(outcome, made.status)
+        await self._write(delivery, outcome, schedule, write)
+        self._end(outcome, delivery.status)
         transport.close()
-        return _Nothing()
+        return _NoResponse()
 
     def _close(self) -> None:
         if (transport := self.request.transport) is not None:
@@ -266,21 +270,18 @@ class Visit:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
 
-    def _wrote(self, *, chunks: int, tokens: int) -> None:
-        self.tally.write(self.seen, chunks=chunks, tokens=tokens)
-
     def _end(self, outcome: Outcome, status: int | None) -> None:
-        """End the request, once: the turnstile and the counts are freed together."""
-        if self.admitted:
-            self.admitted = False
-            self.desk.turnstile.leave()
+        """End the request, once: its place under the limit and the counts change together."""
+        if self.holds_place:
+            self.holds_place = False
+            self.state.limiter.leave()
         if status is None:
             status = self.seen.status
-        self.tally.end(self.seen, outcome, status=status, now=time.monotonic())
+        self.state.counters.end(self.seen, outcome, status=status, now=time.monotonic())
 
 
-class _Nothing(web.Response):
-    """A response that writes nothing: for connections that were closed by hand."""
+class _NoResponse(web.Response):
+    """A response that writes nothing, for connections that were closed by hand."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002
         return None
@@ -289,7 +290,7 @@ class _Nothing(web.Response):
         pass
 
 
-def _json(data: bytes) -> Any:
+def _parse_json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

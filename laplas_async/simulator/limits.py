@@ -1,10 +1,8 @@
-"""The limits that the service hides: a rate with a burst, a concurrency, both, and over time.
+"""The service's hidden limits: a rate with a burst, a concurrency, or both, and changes over time.
 
-Pure over `now` (seconds of any clock that never goes back). It refuses to wait: a request is
-let in or turned away when it arrives.
+Pure: ``now`` is in seconds of any monotonic clock. It refuses to queue: a request is admitted or
+rejected when it arrives.
 """
-
-from __future__ import annotations
 
 import math
 import threading
@@ -13,58 +11,58 @@ from typing import Final, Literal
 from attrs import field, frozen
 from attrs.validators import ge, gt, optional
 
-# Keeps a bucket that should hold exactly one token from missing it by a rounding error.
+# Tokens. A bucket that current one token but for a rounding error must admit a request
+# (test_a_patient_client_is_always_admitted).
 _SLACK: Final = 1e-9
 
 
 @frozen(kw_only=True)
 class HiddenLimit:
-    """A limit that no answer tells.
+    """A limit that no response mentions.
 
-    `rate` is requests a second (above 0), `burst` how many may come at once after a pause (at
-    least 1; by default the rate, rounded up), `concurrency` how many may be in flight. None is
-    no limit. `headers` tells clients after all: `retry-after` and `x-ratelimit-*`. `changes`
-    is a schedule of `(seconds, limit)`: from that many seconds after the limit was set the
-    other holds; a change keeps the bucket's level, and its own `changes` must be empty.
+    ``rate`` is requests per second (above 0), ``burst`` how many may arrive at once after a pause
+    (at least 1; by default the rate, rounded up), ``concurrency`` how many may be in flight. None
+    is no limit. ``headers`` reports the limit after all: ``retry-after`` and ``x-ratelimit-*``.
+    ``changes`` is a schedule of ``(seconds, limit)``: that many seconds after the limit was set the
+    other one applies, with the bucket's level kept; it must not have ``changes`` itself.
     """
 
     rate: float | None = field(default=None, validator=optional(gt(0)))
     burst: int | None = field(default=None, validator=optional(ge(1)))
     concurrency: int | None = field(default=None, validator=optional(ge(0)))
     headers: bool = False
-    changes: tuple[tuple[float, HiddenLimit], ...] = ()
+    changes: "tuple[tuple[float, HiddenLimit], ...]" = ()
 
     def __attrs_post_init__(self) -> None:
         times = [at for at, _ in self.changes]
         if times != sorted(times) or any(at < 0 for at in times):
-            msg = f"changes must come in the order of their times, from 0 up: {times}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"changes must be in order of their times, which are 0 or more: {times}"
+            )
         if any(limit.changes for _, limit in self.changes):
-            msg = "a limit inside changes cannot have changes of its own"
-            raise ValueError(msg)
+            raise ValueError("a limit inside changes cannot have changes itself")
         if self.burst is not None and self.rate is None:
-            msg = "burst needs a rate"
-            raise ValueError(msg)
+            raise ValueError("burst needs a rate")
 
     @property
     def size(self) -> float:
-        """How many tokens the bucket holds; infinite without a rate."""
+        """The capacity of the bucket in tokens; infinite without a rate."""
         if self.rate is None:
             return math.inf
         return self.burst if self.burst is not None else max(1, math.ceil(self.rate))
 
-    def at(self, elapsed: float) -> HiddenLimit:
-        """Return the limit that holds `elapsed` seconds after this one was set."""
-        holds = self
+    def at(self, elapsed: float) -> "HiddenLimit":
+        """Return the limit in force ``elapsed`` seconds after this one was set."""
+        current = self
         for start, limit in self.changes:
             if elapsed >= start:
-                holds = limit
-        return holds
+                current = limit
+        return current
 
 
 @frozen
-class Verdict:
-    """What the turnstile said. `retry_after` is in seconds, 0 where the request was let in."""
+class Admission:
+    """The limiter's decision. ``retry_after`` is in seconds, 0 if the request was admitted."""
 
     admitted: bool
     reason: Literal["rate", "concurrency"] | None
@@ -72,76 +70,76 @@ class Verdict:
     headers: dict[str, str]
 
 
-class Turnstile:
-    """Counts requests in and out under a hidden limit, which may be replaced while it turns.
+class RequestLimiter:
+    """Admits or rejects requests under a hidden limit, which may be replaced at any time.
 
     Safe to use from several threads.
     """
 
     def __init__(self, limit: HiddenLimit | None, now: float) -> None:
         self._lock = threading.RLock()
-        self.inside = 0
+        self.in_flight = 0
         self.replace(limit, now)
 
     def replace(self, limit: HiddenLimit | None, now: float) -> None:
-        """Set another limit from `now`: with a full bucket, and with those inside still inside."""
+        """Apply another limit from ``now``, with a full bucket; requests in flight still count."""
         with self._lock:
             self.limit = limit or HiddenLimit()
             self._set = now
             self._last = now
             self._level = self.limit.at(0).size
 
-    def admit(self, now: float) -> Verdict:
-        """Let a request in or turn it away; each one let in must `leave` once."""
+    def admit(self, now: float) -> Admission:
+        """Admit or reject a request; each admitted one must ``leave`` exactly once."""
         with self._lock:
             return self._admit(now)
 
-    def _admit(self, now: float) -> Verdict:
-        self._fill(now)
-        holds = self.limit.at(now - self._set)
-        if holds.concurrency is not None and self.inside >= holds.concurrency:
-            return Verdict(False, "concurrency", 1.0, self._headers(holds, 1.0))  # noqa: FBT003
-        if holds.rate is not None and self._level < 1 - _SLACK:
-            wait = (1 - self._level) / holds.rate
-            return Verdict(False, "rate", wait, self._headers(holds, wait))  # noqa: FBT003
-        self.inside += 1
-        if holds.rate is not None:
+    def _admit(self, now: float) -> Admission:
+        self._refill(now)
+        current = self.limit.at(now - self._set)
+        if current.concurrency is not None and self.in_flight >= current.concurrency:
+            return Admission(False, "concurrency", 1.0, self._headers(current, 1.0))  # noqa: FBT003
+        if current.rate is not None and self._level < 1 - _SLACK:
+            wait = (1 - self._level) / current.rate
+            return Admission(False, "rate", wait, self._headers(current, wait))  # noqa: FBT003
+        self.in_flight += 1
+        if current.rate is not None:
             self._level -= 1
-        return Verdict(True, None, 0.0, self._headers(holds, None))  # noqa: FBT003
+        return Admission(True, None, 0.0, self._headers(current, None))  # noqa: FBT003
 
     def leave(self) -> None:
-        """Count out a request that was let in."""
+        """Count the end of an admitted request."""
         with self._lock:
-            self.inside -= 1
+            self.in_flight -= 1
 
-    def _fill(self, now: float) -> None:
-        """Fill the bucket up to `now`, through every change of the schedule since last time."""
+    def _refill(self, now: float) -> None:
+        """Refill the bucket up to ``now``, through every scheduled change since the last refill."""
         for start, _ in self.limit.changes:
             if self._last < self._set + start <= now:
-                self._fill_within(self._set + start)
-                holds = self.limit.at(start)
-                # A bucket that held no count before starts full; others keep their level.
-                self._level = min(self._level, holds.size)
-        self._fill_within(now)
+                self._refill_within(self._set + start)
+                current = self.limit.at(start)
+                # A bucket that had no limit before starts full; others keep their level.
+                self._level = min(self._level, current.size)
+        self._refill_within(now)
 
-    def _fill_within(self, now: float) -> None:
-        holds = self.limit.at(self._last - self._set)
+    def _refill_within(self, now: float) -> None:
+        current = self.limit.at(self._last - self._set)
         if now > self._last:
-            if holds.rate is not None:
-                self._level = min(holds.size, self._level + (now - self._last) * holds.rate)
+            if current.rate is not None:
+                self._level = min(current.size, self._level + (now - self._last) * current.rate)
             else:
                 self._level = math.inf
             self._last = now
 
-    def _headers(self, holds: HiddenLimit, wait: float | None) -> dict[str, str]:
-        if not holds.headers:
+    def _headers(self, current: HiddenLimit, wait: float | None) -> dict[str, str]:
+        if not current.headers:
             return {}
-        made: dict[str, str] = {}
+        headers: dict[str, str] = {}
         if wait is not None:
-            made["retry-after"] = str(math.ceil(wait))
-        if holds.rate is not None:
-            made["x-ratelimit-limit-requests"] = str(int(holds.size))
-            made["x-ratelimit-remaining-requests"] = str(max(0, int(self._level + _SLACK)))
-            reset = max(0.0, (holds.size - self._level) / holds.rate)
-            made["x-ratelimit-reset-requests"] = f"{reset:.3f}s"
-        return made
+            headers["retry-after"] = str(math.ceil(wait))
+        if current.rate is not None:
+            headers["x-ratelimit-limit-requests"] = str(int(current.size))
+            headers["x-ratelimit-remaining-requests"] = str(max(0, int(self._level + _SLACK)))
+            reset = max(0.0, (current.size - self._level) / current.rate)
+            headers["x-ratelimit-reset-requests"] = f"{reset:.3f}s"
+        return headers

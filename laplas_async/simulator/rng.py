@@ -1,10 +1,8 @@
-"""Deterministic chance: the same key throws the same numbers, on every machine and version.
+"""Seeded random numbers: the same key gives the same numbers on every machine and Python version.
 
-It refuses to be random: neither `random` nor `hash()` is used, for both may change under us.
-Not for cryptography.
+It refuses to use ``random`` or ``hash()``, whose results may change between Python versions or
+processes. Not for cryptography.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -15,7 +13,7 @@ T = TypeVar("T")
 _MASK = (1 << 64) - 1
 
 
-class Dice:
+class SeededRandom:
     """A splitmix64 generator, seeded by the BLAKE2b hash of a key."""
 
     __slots__ = ("_state",)
@@ -24,7 +22,7 @@ class Dice:
         digest = blake2b(digest_size=8)
         for part in key:
             data = part if isinstance(part, bytes) else str(part).encode()
-            # The length goes in too, so that ("ab", "c") and ("a", "bc") differ.
+            # Hashing the length too keeps ("ab", "c") and ("a", "bc") apart.
             digest.update(len(data).to_bytes(8, "big") + data)
         self._state = int.from_bytes(digest.digest(), "big")
 
@@ -37,11 +35,11 @@ class Dice:
         return mixed ^ (mixed >> 31)
 
     def below(self, limit: int) -> int:
-        """Return a number from 0 to `limit` - 1; `limit` is at least 1."""
+        """Return a number from 0 to ``limit`` - 1; ``limit`` is at least 1."""
         return self.number() % limit
 
     def between(self, low: int, high: int) -> int:
-        """Return a whole number from `low` to `high`, both included."""
+        """Return a whole number from ``low`` to ``high``, both included."""
         return low + self.number() % (high - low + 1)
 
     def fraction(self) -> float:
@@ -49,5 +47,5 @@ class Dice:
         return (self.number() >> 11) / (1 << 53)
 
     def one_of(self, items: Sequence[T]) -> T:
-        """Return one of `items`, which is not empty."""
+        """Return one of ``items``, which is not empty."""
         return items[self.number() % len(items)]

@@ -1,10 +1,8 @@
-"""A simulator of the Apilaplas chat API: starts, stops, is scripted and asked.
+"""The simulator as users hold it: starting, stopping, scripting faults and reading the counts.
 
-It runs in the caller's event loop (`async with`) or in a thread of its own (`in_thread`). It
-refuses to be a public server: it listens on loopback unless told otherwise.
+It runs in the caller's event loop (``async with``) or in its own thread (``in_thread``). It refuses
+to be a public server: it listens on loopback unless ``host`` says otherwise.
 """
-
-from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -12,33 +10,34 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from aiohttp import web
 
 from laplas_async.simulator.app import Service
-from laplas_async.simulator.counters import Counts, Predicate, Seen, Tally
-from laplas_async.simulator.faults import Choose, Fault, Script
-from laplas_async.simulator.handler import Desk, Terms
-from laplas_async.simulator.limits import HiddenLimit, Turnstile
-from laplas_async.simulator.pace import Pace
+from laplas_async.simulator.counters import Counters, Counts, Predicate, Seen
+from laplas_async.simulator.faults import Fault, FaultRule, Script
+from laplas_async.simulator.handler import ServerSettings, ServerState
+from laplas_async.simulator.limits import HiddenLimit, RequestLimiter
+from laplas_async.simulator.timing import Timing
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
+# Bytes of a request; several images as data URLs fit.
 _MAX_BODY = 64 * 1024 * 1024
-# Handlers are cancelled before, so nothing is left to wait for; zero would mean "for ever".
-_SHUTDOWN = 0.1
+# Seconds. The handlers are cancelled before the shutdown, so nothing is left to wait for, but
+# aiohttp takes 0 as "without limit" (test_stopping_does_not_wait_for_stalled_responses).
+_SHUTDOWN_TIMEOUT = 0.1
 
 
 class Simulator:
-    """The other party, on loopback, for tests and demonstrations.
+    """A server on loopback that speaks the Apilaplas chat API, for tests and demonstrations.
 
-    `api_key`: the key it takes; None takes any bearer that is not empty. `status`: that of
-    success, 200 or 201. `pace`, `limit`, `faults`: how fast it answers, what it hides, and
-    what the first requests meet (see `script`). `costs`: answers tell `meta.usage`. `port` 0
-    is any free one. `remember`: how many requests `requests` keeps. After it was stopped it
-    may be started again. Cancelling `stop` leaves it stopping.
+    ``api_key``: the only key accepted; None accepts every bearer token that is not empty.
+    ``status``: the status of success, 200 to 299. ``timing``: how fast it responds. ``limit``:
+    which requests it rejects with a 429. ``faults``: what goes wrong with the first requests (see
+    ``script``). ``costs``: responses have ``meta.usage``. ``port``: 0 is any free port.
+    ``remember``: how many requests ``requests`` keeps. It may be started again after it was
+    stopped. Raises ``ValueError`` for a status out of range.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Simulator:
         *,
         api_key: str | None = None,
         status: int = 200,
-        pace: Pace | None = None,
+        timing: Timing | None = None,
         limit: HiddenLimit | None = None,
         faults: Sequence[Fault | None] = (),
         costs: bool = False,
@@ -55,22 +54,23 @@ class Simulator:
         remember: int = 10_000,
     ) -> None:
         if not 200 <= status <= 299:
-            msg = f"status is that of success, 200 to 299, not {status}"
-            raise ValueError(msg)
+            raise ValueError(f"status must be that of a success, 200 to 299, not {status}")
         self._host = host
         self._port = port
         self._bound: tuple[str, int] | None = None
         self._runner: web.ServerRunner | None = None
         self._server: _CountingServer | None = None
-        self._tally = Tally(remember)
+        self._counters = Counters(remember)
         self._script = Script(faults)
-        self._turnstile = Turnstile(limit, time.monotonic())
+        self._limiter = RequestLimiter(limit, time.monotonic())
         self._service = Service(
-            Desk(
-                terms=Terms(api_key=api_key, status=status, pace=pace or Pace(), costs=costs),
-                tally=self._tally,
+            ServerState(
+                settings=ServerSettings(
+                    api_key=api_key, status=status, timing=timing or Timing(), costs=costs
+                ),
+                counters=self._counters,
                 script=self._script,
-                turnstile=self._turnstile,
+                limiter=self._limiter,
             )
         )
 
@@ -81,81 +81,83 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """The base URL to give to a client, `http://HOST:PORT/v1`; RuntimeError if not started."""
+        """The base URL, ``http://HOST:PORT/v1``. Raises ``RuntimeError`` if not started."""
         if self._bound is None:
-            msg = "the simulator is not started: use `async with`, `in_thread()` or `start()`"
-            raise RuntimeError(msg)
+            raise RuntimeError(
+                "the simulator is not started: use `async with`, `in_thread()` or `start()`"
+            )
         host, port = self._bound
         return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
     @property
     def port(self) -> int:
-        """The port it listens on; RuntimeError if not started."""
+        """The port it listens on. Raises ``RuntimeError`` if not started."""
         if self._bound is None:
-            msg = "the simulator is not started"
-            raise RuntimeError(msg)
+            raise RuntimeError("the simulator is not started")
         return self._bound[1]
 
     @property
     def counts(self) -> Counts:
         """The counts at this moment."""
-        return self._tally.counts
+        return self._counters.counts
 
     @property
     def requests(self) -> list[Seen]:
-        """The last requests seen, oldest first."""
-        return self._tally.requests
+        """The last ``remember`` requests, oldest first."""
+        return self._counters.requests
 
     @property
     def limit(self) -> HiddenLimit:
-        """The hidden limit; setting it (None: no limit) starts with a full bucket at once."""
-        return self._turnstile.limit
+        """The hidden limit; setting it (None: no limit) takes effect at once, unused so far."""
+        return self._limiter.limit
 
     @limit.setter
     def limit(self, limit: HiddenLimit | None) -> None:
-        self._turnstile.replace(limit, time.monotonic())
+        self._limiter.replace(limit, time.monotonic())
 
     def script(self, *faults: Fault | None) -> None:
-        """Append what the next chat requests meet, one each in order of arrival; None: no fault.
+        """Append faults for the next chat requests, one each in order of arrival; None is no fault.
 
-        A request takes its entry even if it is then refused or rejected.
+        A request uses up its entry even if it is then refused or rejected.
         """
         self._script.add(*faults)
 
-    def script_always(self, rule: Fault | Choose | None) -> None:
-        """Set what requests meet once the script is used up.
+    def script_always(self, rule: Fault | FaultRule | None) -> None:
+        """Set the fault of every request once the script is used up; None is no fault.
 
-        A callable is given the request's body and number and returns a fault or None.
+        A callable receives the request's body and number and returns a fault or None.
         """
         self._script.always(rule)
 
     def clear(self) -> None:
-        """Forget the script, the requests and the sums; what is in flight or open goes on."""
+        """Forget the script and the requests and reset the counts; requests in flight continue."""
         self._script.clear()
-        self._tally.clear()
+        self._counters.clear()
 
     async def wait_for(self, predicate: Predicate, timeout: float = 1.0) -> bool:  # noqa: ASYNC109
-        """Return True as soon as `predicate(counts)` holds, or False after `timeout` seconds.
+        """Return True as soon as ``predicate(counts)`` holds, or False after ``timeout`` seconds.
 
-        From any event loop. Cancelling it leaves nothing behind.
+        May be called from any event loop. Cancelling it leaves nothing behind.
         """
-        return await self._tally.wait_for(predicate, timeout)
+        return await self._counters.wait_for(predicate, timeout)
 
     async def wait_idle(self, timeout: float = 1.0) -> bool:  # noqa: ASYNC109
-        """Return True once no request is in flight, or False after `timeout` seconds."""
+        """Return True once no request is in flight, or False after ``timeout`` seconds.
+
+        Cancelling it leaves nothing behind.
+        """
         return await self.wait_for(_is_idle, timeout)
 
     def block_until(self, predicate: Predicate | None = None, timeout: float = 1.0) -> bool:
-        """Do as `wait_for` from synchronous code, beside `in_thread`; by default until idle."""
-        return self._tally.block_until(predicate or _is_idle, timeout)
+        """Do the same as ``wait_for`` in synchronous code; without a predicate wait until idle."""
+        return self._counters.block_until(predicate or _is_idle, timeout)
 
     async def start(self) -> Self:
-        """Listen; an OSError says that the port is taken."""
+        """Start to listen. Raises ``OSError`` if the port is in use. Cancelling stops it again."""
         if self._runner is not None:
-            msg = "the simulator is started already"
-            raise RuntimeError(msg)
+            raise RuntimeError("the simulator is already started")
         server = _CountingServer(self._service)
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN)
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port, backlog=4096).start()
@@ -169,7 +171,10 @@ class Simulator:
         return self
 
     async def stop(self) -> None:
-        """Stop listening, cancel what is being answered, and close all connections."""
+        """Stop listening, cancel the requests in flight, and close all connections.
+
+        Cancelling it leaves the simulator stopped but some connections perhaps still open.
+        """
         runner, self._runner = self._runner, None
         if runner is None:
             return
@@ -185,7 +190,7 @@ class Simulator:
             self._server.abort()
             self._server = None
         self._bound = None
-        # Closed transports say so one turn of the loop later.
+        # Transports report that they are closed one iteration of the loop later.
         await self.wait_for(lambda counts: counts.open_connections == 0)
 
     async def __aenter__(self) -> Self:
@@ -203,32 +208,32 @@ class Simulator:
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[Self]:
-        """Run in a thread with its own event loop, started when this returns and ended after."""
+        """Run it in a thread with its own event loop: started on entry, stopped on exit."""
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         thread = threading.Thread(
             target=self._run, args=(started,), name="laplas-simulator", daemon=True
         )
         thread.start()
         try:
-            loop, ending = started.result()
+            loop, stopping = started.result()
         except BaseException:
             thread.join()
             raise
         try:
             yield self
         finally:
-            loop.call_soon_threadsafe(ending.set)
+            loop.call_soon_threadsafe(stopping.set)
             thread.join()
 
     def _run(self, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-        async def live() -> None:
-            ending = asyncio.Event()
+        async def run() -> None:
+            stopping = asyncio.Event()
             async with self:
-                started.set_result((asyncio.get_running_loop(), ending))
-                await ending.wait()
+                started.set_result((asyncio.get_running_loop(), stopping))
+                await stopping.wait()
 
         try:
-            asyncio.run(live())
+            asyncio.run(run())
         except BaseException as error:
             if started.done():
                 raise
@@ -240,7 +245,7 @@ def _is_idle(counts: Counts) -> bool:
 
 
 class _CountingServer(web.Server):
-    """Counts connections, but not those that only ask about the simulator itself."""
+    """Counts connections, except those used only for requests about the simulator itself."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(
@@ -249,15 +254,15 @@ class _CountingServer(web.Server):
             handler_cancellation=True,
             access_log=None,
         )
-        self._tally = service.desk.tally
+        self._counters = service.state.counters
         self._open: dict[Any, asyncio.Transport] = {}
-        # Those that have asked for nothing yet, and those that only ask about the simulator.
+        # Connections without a request so far, and those with only requests about the simulator.
         self._fresh: set[Any] = set()
         self._exempted: set[Any] = set()
-        service.admin = self._exempt
+        service.on_admin_request = self._exempt
 
     def abort(self) -> None:
-        """Close what is still open, without waiting for readers to take what was written."""
+        """Close all open connections without waiting until clients have read what was written."""
         for transport in list(self._open.values()):
             transport.abort()
 
@@ -265,27 +270,27 @@ class _CountingServer(web.Server):
         super().connection_made(handler, transport)
         self._open[handler] = transport
         self._fresh.add(handler)
-        self._tally.connect(opened=1, accepted=1)
+        self._counters.connect(opened=1, accepted=1)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self._fresh.discard(handler)
         if self._open.pop(handler, None) is not None and handler not in self._exempted:
-            self._tally.connect(opened=-1)
+            self._counters.connect(opened=-1)
         self._exempted.discard(handler)
 
     def _exempt(self, request: web.BaseRequest) -> None:
         if request.protocol in self._fresh:
             self._fresh.discard(request.protocol)
             self._exempted.add(request.protocol)
-            self._tally.connect(opened=-1, accepted=-1)
+            self._counters.connect(opened=-1, accepted=-1)
 
     def _build(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Any:
         if not message.path.startswith("/_"):
             self._fresh.discard(protocol)
             if protocol in self._exempted:
                 self._exempted.discard(protocol)
-                self._tally.connect(opened=1, accepted=1)
+                self._counters.connect(opened=1, accepted=1)
         loop = asyncio.get_running_loop()
         return web.BaseRequest(
             message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY

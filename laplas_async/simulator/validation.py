@@ -1,9 +1,8 @@
-"""What the service checks in a request body before it answers: the rows of WIRE.md's table.
+"""The service's validation of a request body: one rule for each field it documents.
 
-Pure. It refuses nothing that the table does not name: unknown fields pass untouched.
+Pure. It refuses to reject what is not documented: unknown fields pass untouched. It is written
+independently of the client's own checks, so that each can find the other's mistakes.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
+# The service documents no maximum of ``n``; this one keeps a request from filling the memory.
 MAX_CHOICES: Final = 128
 MAX_TOOLS: Final = 128
 MAX_STOPS: Final = 4
@@ -21,29 +21,26 @@ _ABSENT: Final = object()
 Path = tuple[str | int, ...]
 
 
-def faults_of(body: object) -> list[dict[str, Any]]:
-    """Return what is wrong with a decoded request body, one `{path, message}` a fault.
-
-    An empty list says that the service would answer it.
-    """
+def validation_errors(body: object) -> list[dict[str, Any]]:
+    """Return the errors in a decoded request body as ``{path, message}``; [] if it is valid."""
     checker = _Checker()
     if isinstance(body, dict):
         checker.request(body)
     else:
-        checker.complain((), "Expected an object")
-    return checker.found
+        checker.add((), "Expected an object")
+    return checker.errors
 
 
 @define
 class _Checker:
-    found: list[dict[str, Any]] = field(factory=list)
+    errors: list[dict[str, Any]] = field(factory=list)
 
-    def complain(self, path: Path, message: str) -> None:
-        self.found.append({"path": list(path), "message": message})
+    def add(self, path: Path, message: str) -> None:
+        self.errors.append({"path": list(path), "message": message})
 
     def request(self, body: dict[str, Any]) -> None:
         if self._string(body, "model", (), required=True) and not body["model"]:
-            self.complain(("model",), "Must not be empty")
+            self.add(("model",), "Must not be empty")
         self._messages(body.get("messages", _ABSENT))
         for name, low, high, nullable, whole in _NUMBERS:
             value = body.get(name, _ABSENT)
@@ -59,22 +56,22 @@ class _Checker:
         self, value: object, path: Path, *, low: float | None, high: float | None, whole: bool
     ) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.complain(path, f"Expected {'an integer' if whole else 'a number'}")
+            self.add(path, f"Expected {'an integer' if whole else 'a number'}")
         elif whole and value != int(value):
-            self.complain(path, "Expected an integer")
+            self.add(path, "Expected an integer")
         elif low is not None and value < low:
-            self.complain(path, f"Must be at least {low}")
+            self.add(path, f"Must be at least {low}")
         elif high is not None and value > high:
-            self.complain(path, f"Must be at most {high}")
+            self.add(path, f"Must be at most {high}")
 
     def _string(
         self, holder: dict[str, Any], name: str, path: Path, *, required: bool = False
     ) -> bool:
         value = holder.get(name, _ABSENT)
         if value is _ABSENT and required:
-            self.complain((*path, name), "Required")
+            self.add((*path, name), "Required")
         elif value is not _ABSENT and not isinstance(value, str):
-            self.complain((*path, name), "Expected a string")
+            self.add((*path, name), "Expected a string")
         return isinstance(value, str)
 
     def _boolean(
@@ -83,37 +80,37 @@ class _Checker:
         value = holder.get(name, _ABSENT)
         if value is _ABSENT or isinstance(value, bool) or (nullable and value is None):
             return
-        self.complain((*path, name), "Expected a boolean")
+        self.add((*path, name), "Expected a boolean")
 
     def _object(self, value: object, path: Path) -> dict[str, Any] | None:
         if isinstance(value, dict):
             return value
-        self.complain(path, "Required" if value is _ABSENT else "Expected an object")
+        self.add(path, "Required" if value is _ABSENT else "Expected an object")
         return None
 
     def _list(self, value: object, path: Path, *, most: int | None = None) -> list[Any]:
         if not isinstance(value, list):
-            self.complain(path, "Required" if value is _ABSENT else "Expected an array")
+            self.add(path, "Required" if value is _ABSENT else "Expected an array")
             return []
         if most is not None and len(value) > most:
-            self.complain(path, f"Must have at most {most} items")
+            self.add(path, f"Must have at most {most} items")
         return value
 
     def _one_of(self, value: object, path: Path, names: Iterable[str]) -> bool:
         if isinstance(value, str) and value in names:
             return True
-        self.complain(path, f"Expected one of: {', '.join(names)}")
+        self.add(path, f"Expected one of: {', '.join(names)}")
         return False
 
     def _messages(self, value: object) -> None:
         messages = self._list(value, ("messages",))
         if value == []:
-            self.complain(("messages",), "Must have at least 1 item")
+            self.add(("messages",), "Must have at least 1 item")
         for at, message in enumerate(messages):
             path: Path = ("messages", at)
-            made = self._object(message, path)
-            if made is not None:
-                self._message(made, path)
+            checked = self._object(message, path)
+            if checked is not None:
+                self._message(checked, path)
 
     def _message(self, message: dict[str, Any], path: Path) -> None:
         role = message.get("role", _ABSENT)
@@ -128,7 +125,7 @@ class _Checker:
                 self._string(message, "refusal", path)
             if content is None:
                 if not message.get("tool_calls") and not message.get("refusal"):
-                    self.complain((*path, "content"), "Required without tool_calls or refusal")
+                    self.add((*path, "content"), "Required without tool_calls or refusal")
                 return
         elif role == "tool":
             self._string(message, "tool_call_id", path, required=True)
@@ -138,34 +135,34 @@ class _Checker:
         if isinstance(content, str):
             return
         if not isinstance(content, list):
-            self.complain(path, "Expected a string or an array of parts")
+            self.add(path, "Expected a string or an array of parts")
             return
         if not content:
-            self.complain(path, "Must have at least 1 part")
+            self.add(path, "Must have at least 1 part")
         for at, part in enumerate(content):
             here: Path = (*path, at)
-            made = self._object(part, here)
-            if made is None:
+            checked = self._object(part, here)
+            if checked is None:
                 continue
-            if not self._one_of(made.get("type"), (*here, "type"), ("text", "image_url")):
+            if not self._one_of(checked.get("type"), (*here, "type"), ("text", "image_url")):
                 continue
-            if made["type"] == "text":
-                self._string(made, "text", here, required=True)
+            if checked["type"] == "text":
+                self._string(checked, "text", here, required=True)
             else:
                 inside: Path = (*here, "image_url")
-                image = self._object(made.get("image_url", _ABSENT), inside)
+                image = self._object(checked.get("image_url", _ABSENT), inside)
                 if image is not None:
                     self._string(image, "url", inside, required=True)
 
     def _tool_calls(self, value: object, path: Path) -> None:
         for at, call in enumerate(self._list(value, path)):
             here: Path = (*path, at)
-            made = self._object(call, here)
-            if made is None:
+            checked = self._object(call, here)
+            if checked is None:
                 continue
-            self._string(made, "id", here, required=True)
-            self._one_of(made.get("type"), (*here, "type"), ("function",))
-            function = self._object(made.get("function", _ABSENT), (*here, "function"))
+            self._string(checked, "id", here, required=True)
+            self._one_of(checked.get("type"), (*here, "type"), ("function",))
+            function = self._object(checked.get("function", _ABSENT), (*here, "function"))
             if function is not None:
                 self._string(function, "name", (*here, "function"), required=True)
                 self._string(function, "arguments", (*here, "function"), required=True)
@@ -175,7 +172,7 @@ class _Checker:
             return
         for at, mark in enumerate(self._list(value, ("stop",), most=MAX_STOPS)):
             if not isinstance(mark, str):
-                self.complain(("stop", at), "Expected a string")
+                self.add(("stop", at), "Expected a string")
 
     def stream_options(self, value: object, _body: dict[str, Any]) -> None:
         options = self._object(value, ("stream_options",))
@@ -191,12 +188,12 @@ class _Checker:
     def tools(self, value: object, _body: dict[str, Any]) -> None:
         for at, tool in enumerate(self._list(value, ("tools",), most=MAX_TOOLS)):
             here: Path = ("tools", at)
-            made = self._object(tool, here)
-            if made is None:
+            checked = self._object(tool, here)
+            if checked is None:
                 continue
-            self._one_of(made.get("type"), (*here, "type"), ("function",))
+            self._one_of(checked.get("type"), (*here, "type"), ("function",))
             inside: Path = (*here, "function")
-            function = self._object(made.get("function", _ABSENT), inside)
+            function = self._object(checked.get("function", _ABSENT), inside)
             if function is None:
                 continue
             if self._string(function, "name", inside, required=True):
@@ -208,14 +205,14 @@ class _Checker:
 
     def _name(self, name: str, path: Path) -> None:
         if not _TOOL_NAME.fullmatch(name):
-            self.complain(path, "Expected 1 to 64 of a-z, A-Z, 0-9, _ and -")
+            self.add(path, "Expected 1 to 64 of a-z, A-Z, 0-9, _ and -")
 
     def tool_choice(self, value: object, body: dict[str, Any]) -> None:
         here: Path = ("tool_choice",)
         if not isinstance(value, dict):
             known = self._one_of(value, here, ("none", "auto", "required"))
             if known and value == "required" and not body.get("tools"):
-                self.complain(here, "Required tool use needs tools")
+                self.add(here, "Required tool use needs tools")
             return
         self._one_of(value.get("type"), (*here, "type"), ("function",))
         function = self._object(value.get("function", _ABSENT), (*here, "function"))
@@ -230,20 +227,20 @@ class _Checker:
             if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
         }
         if function["name"] not in known_names:
-            self.complain((*here, "function", "name"), "Names no tool of this request")
+            self.add((*here, "function", "name"), "Names no tool of this request")
 
     def response_format(self, value: object, _body: dict[str, Any]) -> None:
         here: Path = ("response_format",)
-        made = self._object(value, here)
-        if made is None:
+        checked = self._object(value, here)
+        if checked is None:
             return
         types = ("text", "json_object", "json_schema")
-        if not self._one_of(made.get("type"), (*here, "type"), types):
+        if not self._one_of(checked.get("type"), (*here, "type"), types):
             return
-        if made["type"] != "json_schema":
+        if checked["type"] != "json_schema":
             return
         inside: Path = (*here, "json_schema")
-        named = self._object(made.get("json_schema", _ABSENT), inside)
+        named = self._object(checked.get("json_schema", _ABSENT), inside)
         if named is None:
             return
         if self._string(named, "name", inside, required=True):
@@ -253,9 +250,8 @@ class _Checker:
         self._boolean(named, "strict", inside, nullable=True)
 
 
-# name, least, most, may be null, whole. The page's own range wins over the daggered one where
-# both exist (min_p: the page's example sends 1). n has an upper bound so that one request
-# cannot fill the memory.
+# Name, minimum, maximum, nullable, whole. Where the service's page and its platform's documents
+# differ, the page's range holds (``min_p``: the page's own example sends 1).
 _NUMBERS: Final[tuple[tuple[str, float | None, float | None, bool, bool], ...]] = (
     ("max_tokens", 1, None, False, False),
     ("n", 1, MAX_CHOICES, True, True),

@@ -24,7 +24,7 @@ from laplas_async import (
     Limits,
     run_batch,
 )
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 
 class Files:
@@ -239,7 +239,7 @@ async def test_failed_rows_are_asked_again_if_that_is_wanted(
 async def test_in_the_order_of_the_input(files: Files, key: str) -> None:
     files.write(*questions(100), *questions(2))
     async with (
-        Simulator(api_key=key, pace=Pace(plain=(0.001, 0.02))) as simulator,
+        Simulator(api_key=key, timing=Timing(plain=(0.001, 0.02))) as simulator,
         LaplasClient(key, simulator.base_url) as client,
     ):
         await run(files, client)
@@ -482,7 +482,7 @@ async def test_it_keeps_to_hidden_limits(files: Files, key: str) -> None:
     files.write(*questions(150))
     limit = HiddenLimit(concurrency=8)
     async with (
-        Simulator(api_key=key, limit=limit, pace=Pace(plain=0.01)) as simulator,
+        Simulator(api_key=key, limit=limit, timing=Timing(plain=0.01)) as simulator,
         LaplasClient(key, simulator.base_url) as client,
     ):
         report = await run(files, client)

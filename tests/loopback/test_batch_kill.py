@@ -15,7 +15,7 @@ from typing import Any
 
 from laplas_async import LaplasClient, run_batch
 from laplas_async.batch.inflight import Flight
-from laplas_async.simulator import Pace, Simulator
+from laplas_async.simulator import Simulator, Timing
 
 ROWS = 1200
 KILLS = 24
@@ -71,9 +71,9 @@ async def when_so_much_was_written(simulator: Simulator, folder: Path, more: int
 async def test_killed_again_and_again(tmp_path: Path) -> None:
     dice = random.Random(1)
     write_rows(tmp_path, ROWS)
-    pace = Pace(plain=(0.002, 0.03))
+    timing = Timing(plain=(0.002, 0.03))
     kills = in_flight = marked = 0
-    async with Simulator(api_key="key-of-the-test", pace=pace) as simulator:
+    async with Simulator(api_key="key-of-the-test", timing=timing) as simulator:
         while True:
             async with batch(tmp_path, simulator.base_url) as process:
                 assert process.stdout is not None

@@ -19,7 +19,7 @@ from laplas_async import (
     StreamTruncatedError,
     Timeouts,
 )
-from laplas_async.simulator import Fault, Pace, Simulator
+from laplas_async.simulator import Fault, Simulator, Timing
 
 PATIENT = Timeouts(connect=None, first_token=None, idle=None, total=None)
 
@@ -220,7 +220,7 @@ async def test_a_cancelled_read_inside_a_block_loses_nothing(
     key: str,
 ) -> None:
     async with (
-        Simulator(api_key=key, pace=Pace(first_token=0.0, tokens_per_second=200)) as simulator,
+        Simulator(api_key=key, timing=Timing(first_token=0.0, tokens_per_second=200)) as simulator,
         LaplasClient(key, simulator.base_url) as client,
     ):
         plain = await client.complete("Hello", max_tokens=30)
@@ -290,7 +290,7 @@ async def test_a_thousand_abandoned_streams_leave_nothing(
 
 
 async def test_drain_lets_running_calls_end(key: str) -> None:
-    async with Simulator(api_key=key, pace=Pace(plain=0.05)) as simulator:
+    async with Simulator(api_key=key, timing=Timing(plain=0.05)) as simulator:
         client = LaplasClient(key, simulator.base_url)
         calls = [asyncio.create_task(client.complete("Hello")) for _ in range(5)]
         assert await simulator.wait_for(lambda counts: counts.in_flight == 5)

@@ -9,7 +9,7 @@ import pytest
 
 from laplas_async.cli import demo, main
 from laplas_async.cli.terminal import Output
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 WORDS = (
     "tokens a second",
@@ -26,7 +26,7 @@ WORDS = (
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "_PACE", Pace())
+    monkeypatch.setattr(demo, "_TIMING", Timing())
     monkeypatch.setattr(demo, "_LIMIT", HiddenLimit(rate=1000.0, burst=100))
 
 

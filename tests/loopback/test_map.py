@@ -17,7 +17,7 @@ from laplas_async import (
     RequestTimeoutError,
     RetryPolicy,
 )
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 
 def questions(count: int) -> Iterator[dict[str, Any]]:
@@ -32,7 +32,7 @@ async def test_each_request_has_one_outcome(client: LaplasClient, simulator: Sim
 
 async def test_outcomes_in_the_order_of_the_input(key: str) -> None:
     async with (
-        Simulator(api_key=key, pace=Pace(plain=(0.001, 0.02))) as simulator,
+        Simulator(api_key=key, timing=Timing(plain=(0.001, 0.02))) as simulator,
         LaplasClient(key, simulator.base_url) as client,
     ):
         outcomes = [outcome async for outcome in client.map(questions(50), ordered=True)]
@@ -136,7 +136,7 @@ async def test_what_the_source_raises_is_raised(client: LaplasClient) -> None:
 async def test_under_a_hidden_limit_every_call_is_answered_and_events_tell_it(key: str) -> None:
     events: list[Event] = []
     async with (
-        Simulator(api_key=key, limit=HiddenLimit(concurrency=4), pace=Pace(plain=0.005)) as sim,
+        Simulator(api_key=key, limit=HiddenLimit(concurrency=4), timing=Timing(plain=0.005)) as sim,
         LaplasClient(key, sim.base_url, on_event=events.append) as client,
     ):
         completions = await asyncio.gather(*(client.complete(f"{i}") for i in range(120)))
@@ -201,7 +201,7 @@ async def test_the_default_buffer_never_lowers_a_configured_concurrency(
     monkeypatch.setattr("laplas_async.client._BUFFER", 10)  # few sockets show it as well
     limits = Limits(concurrency=25, adaptive=False)
     async with (
-        Simulator(api_key=key, pace=Pace(plain=3600)) as simulator,
+        Simulator(api_key=key, timing=Timing(plain=3600)) as simulator,
         LaplasClient(key, simulator.base_url, limits=limits) as client,
         client.map(questions(60)) as outcomes,
     ):

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 import pytest
 
-from laplas_async.simulator import Fault, HiddenLimit, Pace, Simulator
+from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Name a river — 日本 🙂"}]}
 STREAM = BODY | {"stream": True, "stream_options": {"include_usage": True}}
@@ -76,7 +76,9 @@ def text_of(made: Any) -> str:
 
 
 @pytest.mark.parametrize("status", [200, 201])
-async def test_an_answer_streamed_or_not(http: aiohttp.ClientSession, status: int) -> None:
+async def test_streamed_and_plain_responses_are_equal(
+    http: aiohttp.ClientSession, status: int
+) -> None:
     async with Simulator(status=status, costs=True) as sim:
         async with chat(http, sim) as response:
             whole = await response.json()
@@ -116,7 +118,7 @@ async def test_the_key_is_checked(sim: Simulator, key: str, status: int) -> None
         assert sim.counts.refused == 1
 
 
-async def test_any_key_or_none_at_all() -> None:
+async def test_without_an_api_key_any_bearer_token_is_accepted() -> None:
     async with Simulator() as sim, aiohttp.ClientSession() as http:
         async with chat(http, sim) as response:
             assert response.status == 401
@@ -124,7 +126,9 @@ async def test_any_key_or_none_at_all() -> None:
             assert response.status == 200
 
 
-async def test_refusals_have_the_services_body(http: aiohttp.ClientSession, sim: Simulator) -> None:
+async def test_refusals_have_the_error_body_of_the_service(
+    http: aiohttp.ClientSession, sim: Simulator
+) -> None:
     async with chat(http, sim, BODY | {"n": 0}) as response:
         body = await response.json()
         assert response.status == 400
@@ -155,7 +159,7 @@ async def test_refusals_have_the_services_body(http: aiohttp.ClientSession, sim:
     assert sim.counts.requests == 7
 
 
-async def test_a_script_is_met_in_order(http: aiohttp.ClientSession, sim: Simulator) -> None:
+async def test_a_script_is_used_up_in_order(http: aiohttp.ClientSession, sim: Simulator) -> None:
     sim.script(Fault.status(429, retry_after=1), None, Fault.status(503, "<html>"))
     sim.script_always(lambda body, number: Fault.drop() if body["model"] == str(number) else None)
     statuses = []
@@ -176,7 +180,7 @@ async def test_a_script_is_met_in_order(http: aiohttp.ClientSession, sim: Simula
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("fault", [Fault.cut(after=2), Fault.reset(after=2)], ids=lambda f: f.kind)
-async def test_cuts_and_resets_are_errors_of_the_connection(
+async def test_cuts_and_resets_are_connection_errors(
     http: aiohttp.ClientSession, sim: Simulator, fault: Fault, stream: bool
 ) -> None:
     sim.script(fault)
@@ -189,19 +193,25 @@ async def test_cuts_and_resets_are_errors_of_the_connection(
     assert await sim.wait_for(lambda counts: counts.open_connections == 0)
 
 
-async def test_streams_that_end_cleanly_but_wrongly(
+async def test_streams_that_end_cleanly_but_incompletely(
     http: aiohttp.ClientSession, sim: Simulator
 ) -> None:
     sim.script(Fault.truncate(after=2), Fault.no_done(), Fault.no_finish())
     sim.script(Fault.error_event(after=1), Fault.garbage(after=1, data=b"\xff"))
-    told = []
+    bodies = []
     for _ in range(5):
         async with chat(http, sim, STREAM) as response:
-            told.append(await response.read())
-    assert [b"[DONE]" in one for one in told] == [False, False, True, False, False]
-    assert [b'"finish_reason":"stop"' in one for one in told] == [False, True, False, False, False]
-    assert b'"statusCode":500' in told[3]
-    assert told[4].endswith(b"\xff")
+            bodies.append(await response.read())
+    assert [b"[DONE]" in one for one in bodies] == [False, False, True, False, False]
+    assert [b'"finish_reason":"stop"' in one for one in bodies] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert b'"statusCode":500' in bodies[3]
+    assert bodies[4].endswith(b"\xff")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +226,7 @@ async def test_streams_that_end_cleanly_but_wrongly(
     ],
     ids=lambda fault: fault.kind,
 )
-async def test_whole_streams_in_other_ways(
+async def test_complete_streams_sent_unusually(
     http: aiohttp.ClientSession, sim: Simulator, fault: Fault
 ) -> None:
     sim.script(fault)
@@ -230,7 +240,7 @@ async def test_whole_streams_in_other_ways(
     assert sim.requests[0].outcome == "faulted"
 
 
-async def test_other_answers(http: aiohttp.ClientSession, sim: Simulator) -> None:
+async def test_other_kinds_of_responses(http: aiohttp.ClientSession, sim: Simulator) -> None:
     sim.script(Fault.html(), Fault.json_instead(), Fault.redirect("/v1/elsewhere"), Fault.gzip())
     sim.script(Fault.http10())
     async with chat(http, sim, STREAM) as response:
@@ -256,7 +266,7 @@ async def test_other_answers(http: aiohttp.ClientSession, sim: Simulator) -> Non
     ],
     ids=lambda fault: fault.kind,
 )
-async def test_a_client_that_leaves_is_noticed(
+async def test_a_client_that_disconnects_is_noticed(
     http: aiohttp.ClientSession, sim: Simulator, fault: Fault
 ) -> None:
     sim.limit = HiddenLimit(concurrency=1)
@@ -272,14 +282,16 @@ async def test_a_client_that_leaves_is_noticed(
     assert await sim.wait_for(lambda counts: counts.open_connections == 0)
     expected = "faulted" if fault.kind == "keep_open" else "abandoned"
     assert sim.requests[0].outcome == expected
-    # The permit is free again.
+    # The place under the limit is free again.
     async with chat(http, sim) as response:
         assert response.status == 200
 
 
-async def test_a_client_that_leaves_a_paced_stream_is_noticed(http: aiohttp.ClientSession) -> None:
-    pace = Pace(tokens_per_second=0.001, plain=1000)
-    async with Simulator(pace=pace) as sim:
+async def test_a_client_that_disconnects_from_a_timed_stream_is_noticed(
+    http: aiohttp.ClientSession,
+) -> None:
+    timing = Timing(tokens_per_second=0.001, plain=1000)
+    async with Simulator(timing=timing) as sim:
         async with chat(http, sim, STREAM) as response:
             await first_bytes(response, 2)
             response.close()
@@ -292,9 +304,9 @@ async def test_a_client_that_leaves_a_paced_stream_is_noticed(http: aiohttp.Clie
         assert sim.requests[0].chunks == 1
 
 
-async def test_pace_takes_its_time(http: aiohttp.ClientSession) -> None:
-    pace = Pace(first_token=0.05, tokens_per_second=200, plain=0.08)
-    async with Simulator(pace=pace) as sim:
+async def test_responses_take_at_least_their_time(http: aiohttp.ClientSession) -> None:
+    timing = Timing(first_token=0.05, tokens_per_second=200, plain=0.08)
+    async with Simulator(timing=timing) as sim:
         body = STREAM | {"max_tokens": 11}
         start = time.monotonic()
         async with chat(http, sim, body) as response:
@@ -326,7 +338,7 @@ async def test_the_hidden_rate(http: aiohttp.ClientSession, sim: Simulator) -> N
         assert response.status == 200
 
 
-async def test_the_hidden_concurrency_holds_for_a_stream_until_its_end(
+async def test_a_stream_counts_as_in_flight_until_its_end(
     http: aiohttp.ClientSession, sim: Simulator
 ) -> None:
     sim.limit = HiddenLimit(concurrency=1)
@@ -337,14 +349,14 @@ async def test_the_hidden_concurrency_holds_for_a_stream_until_its_end(
             assert other.status == 429
         response.close()
     assert await sim.wait_idle()
-    # As soon as a whole stream was read, the next request is let in.
+    # As soon as a whole stream has been read, the next request is admitted.
     for _ in range(20):
         async with chat(http, sim, STREAM) as response:
             assert response.status == 200
             await response.read()
 
 
-async def test_many_at_once_keep_the_sums(http: aiohttp.ClientSession, sim: Simulator) -> None:
+async def test_the_counts_add_up_under_load(http: aiohttp.ClientSession, sim: Simulator) -> None:
     sim.limit = HiddenLimit(concurrency=8)
 
     async def one(number: int) -> int:
@@ -362,7 +374,7 @@ async def test_many_at_once_keep_the_sums(http: aiohttp.ClientSession, sim: Simu
     assert counts.open_connections <= counts.connections
 
 
-async def test_questions_about_itself_are_not_counted(sim: Simulator) -> None:
+async def test_requests_about_the_simulator_are_not_counted(sim: Simulator) -> None:
     root = sim.base_url.removesuffix("/v1")
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{root}/_counts") as response:
@@ -394,7 +406,7 @@ async def test_a_body_of_megabytes(http: aiohttp.ClientSession, sim: Simulator) 
         assert response.status == 200
 
 
-async def test_stopping_does_not_wait_for_the_stalled(http: aiohttp.ClientSession) -> None:
+async def test_stopping_does_not_wait_for_stalled_responses(http: aiohttp.ClientSession) -> None:
     sim = Simulator()
     await sim.start()
     sim.script(Fault.stall(), Fault.heartbeats(interval=100), Fault.slow_headers(100))
@@ -434,7 +446,7 @@ async def test_stopping_does_not_wait_for_a_client_that_reads_nothing() -> None:
         await writer.wait_closed()
 
 
-async def test_a_status_without_a_body_and_a_client_that_expects_to_be_asked(
+async def test_a_status_without_a_body_and_expect_100_continue(
     http: aiohttp.ClientSession, sim: Simulator
 ) -> None:
     sim.script(Fault.status(204, b""))
@@ -448,7 +460,7 @@ async def test_a_status_without_a_body_and_a_client_that_expects_to_be_asked(
         assert response.status == 200
 
 
-async def test_it_may_be_started_again_but_not_twice(http: aiohttp.ClientSession) -> None:
+async def test_it_can_be_restarted_but_not_started_twice(http: aiohttp.ClientSession) -> None:
     sim = Simulator()
     with pytest.raises(RuntimeError, match="not started"):
         _ = sim.base_url
@@ -478,7 +490,7 @@ async def test_in_a_thread_from_another_loop(http: aiohttp.ClientSession) -> Non
         assert "test-key" not in repr(sim)
 
 
-def test_in_a_thread_a_taken_port_is_told() -> None:
+def test_in_a_thread_a_port_in_use_is_an_error() -> None:
     with (
         Simulator().in_thread() as sim,
         pytest.raises(OSError, match="in use"),
@@ -496,8 +508,8 @@ def test_in_a_thread_from_synchronous_code() -> None:
             "print(len(urllib.request.urlopen(ask).read()))"
         )
         call = [sys.executable, "-c", code, sim.base_url, orjson.dumps(BODY).decode()]
-        told = subprocess.run(call, check=True, capture_output=True)
-        assert int(told.stdout) > 100
+        result = subprocess.run(call, check=True, capture_output=True)
+        assert int(result.stdout) > 100
         assert sim.block_until(lambda counts: counts.answered == 1)
         assert sim.block_until()
 
@@ -508,13 +520,13 @@ def test_the_pytest_plugin_in_a_project_of_its_own(tmp_path: Path) -> None:
         "import os, urllib.request, urllib.error, pytest\n"
         "def test_bot(laplas_simulator, laplas_simulator_factory):\n"
         "    assert 'LAPLAS_BASE_URL' not in os.environ\n"
-        "    with pytest.raises(urllib.error.HTTPError) as told:\n"
+        "    with pytest.raises(urllib.error.HTTPError) as error:\n"
         "        urllib.request.urlopen(laplas_simulator.base_url + '/nowhere')\n"
-        "    told.value.close()\n"
+        "    error.value.close()\n"
         "    assert laplas_simulator.counts.refused == 1\n"
         "    assert laplas_simulator_factory(status=201).port != laplas_simulator.port\n"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-W", "error"),
             *("-p", "laplas_async.simulator.pytest_plugin", "-c", "/dev/null", str(test)),
@@ -523,14 +535,14 @@ def test_the_pytest_plugin_in_a_project_of_its_own(tmp_path: Path) -> None:
         text=True,
         check=False,
         cwd=tmp_path,
-        # Whether the package is installed or not, and with no plugin but this one.
+        # Works whether or not the package is installed, and loads only this plugin.
         env={
             **os.environ,
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_importing_the_plugin_imports_no_server() -> None:

@@ -1,10 +1,8 @@
-"""A JSON schema, and a small instance that fits it: the same schema and dice, the same instance.
+"""Generates a small instance of a JSON schema; the same schema and seed give the same instance.
 
-It knows what tools and response formats use (JSON Schema 2020-12 without annotations across
-documents). It refuses remote references; where a schema cannot be met it gives its best try.
+It supports what tools and response formats use of JSON Schema 2020-12. It refuses to load remote
+references, which match anything; for a schema that nothing can satisfy it returns its best attempt.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -12,19 +10,25 @@ from typing import Any, Final
 
 import orjson
 
-from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.rng import SeededRandom
 from laplas_async.simulator.schema.regex import matching
 from laplas_async.simulator.schema.validate import fits, resolved
 from laplas_async.simulator.text import phrase
 
-_TRIES: Final = 12
+# Each attempt draws other alternatives; schemas with "not" or "oneOf" may need a few
+# (tests/unit/simulator/schema/test_generate.py covers all the bounds below).
+_ATTEMPTS: Final = 12
+# Levels and nodes after which optional parts are left out, so that recursive schemas end.
 _DEEP: Final = 4
-_TOO_DEEP: Final = 40
 _NODES: Final = 400
-_HOPS: Final = 64
-_HUGE: Final = 10_000
-# What wrong types inside a schema raise on the way.
-_NONSENSE: Final = (
+# Levels at which generation stops altogether: a schema that requires itself has no instance.
+_TOO_DEEP: Final = 40
+# Rounds of merging allOf/anyOf/oneOf before they are assumed to refer to themselves.
+_MERGES: Final = 64
+# Items, characters or properties: a larger minimum would only fill the memory.
+_MAX_MINIMUM: Final = 10_000
+# What wrong types inside a schema raise while it is read.
+_INVALID_SCHEMA_ERRORS: Final = (
     ArithmeticError,
     AttributeError,
     IndexError,
@@ -57,38 +61,36 @@ _KEYWORD_TYPES: Final = {
 }
 
 
-def instance(schema: Any, dice: Dice) -> Any:
-    """Return a small instance that fits `schema` (an object, or a boolean).
+def instance(schema: Any, random: SeededRandom) -> Any:
+    """Return a small instance of ``schema`` (an object or a boolean).
 
-    ValueError: the schema is no schema, or asks for something huge.
+    Raises ``ValueError`` if the schema is invalid or requires something huge.
     """
     made: Any = None
     try:
-        for _ in range(_TRIES):
-            made = _Maker(schema, dice).make(schema)
+        for _ in range(_ATTEMPTS):
+            made = _Generator(schema, random).make(schema)
             if fits(made, schema, schema):
                 break
-    except _NONSENSE as error:
-        msg = f"the schema is not understood: {error}"
-        raise ValueError(msg) from error
+    except _INVALID_SCHEMA_ERRORS as error:
+        raise ValueError(f"the schema is invalid: {error}") from error
     return made
 
 
-def instance_text(schema: Any, dice: Dice) -> str:
-    """Return such an instance as JSON text."""
+def instance_text(schema: Any, random: SeededRandom) -> str:
+    """Return the instance as JSON text. Raises ``ValueError`` as ``instance`` does."""
     try:
-        return orjson.dumps(instance(schema, dice)).decode()
-    except TypeError as error:  # Numbers beyond 64 bits, or nesting beyond measure.
-        msg = f"no JSON can be made for the schema: {error}"
-        raise ValueError(msg) from error
+        return orjson.dumps(instance(schema, random)).decode()
+    except TypeError as error:  # integers over 64 bits, or too deeply nested
+        raise ValueError(f"the schema has no instance that JSON can hold: {error}") from error
 
 
-class _Maker:
-    """One try. `nodes` and `depth` bound it: recursive schemas end."""
+class _Generator:
+    """One attempt; ``depth`` and ``nodes`` bound it, so that recursive schemas end."""
 
-    def __init__(self, root: Any, dice: Dice) -> None:
+    def __init__(self, root: Any, random: SeededRandom) -> None:
         self.root = root
-        self.dice = dice
+        self.random = random
         self.depth = 0
         self.nodes = 0
 
@@ -110,7 +112,7 @@ class _Maker:
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
-            return self.dice.one_of(schema["enum"])
+            return self.random.one_of(schema["enum"])
         kind = self._type(schema)
         if kind == "object":
             return self._object(schema)
@@ -120,12 +122,12 @@ class _Maker:
             return self._string(schema)
         if kind in ("integer", "number"):
             return self._number(schema, whole=kind == "integer")
-        return bool(self.dice.below(2)) if kind == "boolean" else None
+        return bool(self.random.below(2)) if kind == "boolean" else None
 
     def _flat(self, schema: Any) -> dict[str, Any]:
-        """Resolve references, choose among alternatives, and merge all into one schema."""
+        """Resolve references, pick alternatives, and merge everything into one schema."""
         flat = dict(resolved(schema, self.root))
-        for _ in range(_HOPS):
+        for _ in range(_MERGES):
             parts = list(flat.pop("allOf", ()))
             parts += [self._option(flat.pop(word)) for word in ("anyOf", "oneOf") if flat.get(word)]
             if "if" in flat:
@@ -136,14 +138,13 @@ class _Maker:
                 return flat
             for part in parts:
                 flat = _merged(flat, resolved(part, self.root))
-        msg = "allOf or anyOf refer to themselves"
-        raise ValueError(msg)
+        raise ValueError("allOf, anyOf or oneOf refers to itself")
 
     def _option(self, options: list[Any]) -> Any:
         if not self.scarce:
-            return self.dice.one_of(options)
+            return self.random.one_of(options)
 
-        # In the depth of a recursive schema take what ends soonest.
+        # Deep inside a recursive schema take the alternative that ends soonest.
         def weight(option: Any) -> int:
             flat = resolved(option, self.root)
             scalar = self._type(flat) not in ("object", "array") and "anyOf" not in flat
@@ -157,7 +158,7 @@ class _Maker:
             if self.scarce and "null" in kind:
                 return "null"
             kinds = [one for one in kind if one != "null"] or kind
-            return str(self.dice.one_of(kinds))
+            return str(self.random.one_of(kinds))
         if isinstance(kind, str):
             return kind
         for name, words in _KEYWORD_TYPES.items():
@@ -174,7 +175,7 @@ class _Maker:
             optional = name not in required
             if optional and (inner is False or self.scarce):
                 continue
-            if optional and (len(made) + len(required) >= most or self.dice.below(4) == 0):
+            if optional and (len(made) + len(required) >= most or self.random.below(4) == 0):
                 continue
             made[name] = self.make(inner)
         extra = schema.get("additionalProperties", True)
@@ -188,7 +189,7 @@ class _Maker:
         at = 0
         while len(made) < least:
             at += 1
-            made.setdefault(f"{phrase(self.dice, 1)}_{at}", self.make(inner))
+            made.setdefault(f"{phrase(self.random, 1)}_{at}", self.make(inner))
         return made
 
     def _array(self, schema: dict[str, Any]) -> list[Any]:
@@ -198,15 +199,15 @@ class _Maker:
         most = schema.get("maxItems", max(least, 3))
         if inner is False:
             most = min(most, len(fixed))
-        wanted = least if self.scarce else self.dice.between(least, max(least, min(most, 3)))
+        wanted = least if self.scarce else self.random.between(least, max(least, min(most, 3)))
         if not self.scarce:
             wanted = max(wanted, min(most, max(len(fixed), 1)))
         made = [self.make(one) for one in fixed[:wanted]]
         if "contains" in schema and len(made) < most:
             made.append(self.make(_merged(dict(resolved(inner, self.root)), schema["contains"])))
-        tries = 0
-        while len(made) < wanted and tries < 100:
-            tries += 1
+        attempts = 0
+        while len(made) < wanted and attempts < 100:
+            attempts += 1
             one = self.make(inner)
             if not (schema.get("uniqueItems") and one in made):
                 made.append(one)
@@ -217,14 +218,14 @@ class _Maker:
         most = schema.get("maxLength", math.inf)
         if "pattern" in schema:
             try:
-                return matching(schema["pattern"], self.dice)
+                return matching(schema["pattern"], self.random)
             except (ValueError, RecursionError):
-                pass  # Beyond us: a plain string is the best try.
+                pass  # An unsupported pattern: a plain string is the best attempt.
         if "format" in schema and schema["format"] in _FORMATS:
             return _FORMATS[schema["format"]]
-        made = phrase(self.dice, self.dice.between(1, 3))
+        made = phrase(self.random, self.random.between(1, 3))
         while len(made) < least:
-            made += " " + phrase(self.dice, 2)
+            made += " " + phrase(self.random, 2)
         return made if len(made) <= most else made[: int(max(least, most))]
 
     def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
@@ -238,18 +239,17 @@ class _Maker:
             high = max(low, 0) + 100
         if step:
             first, last = math.ceil(low / step), math.floor(high / step)
-            value = self.dice.between(first, max(first, last)) * step
+            value = self.random.between(first, max(first, last)) * step
             return int(value) if whole else value
-        value = low + (high - low) * (0.05 + 0.9 * self.dice.fraction())
+        value = low + (high - low) * (0.05 + 0.9 * self.random.fraction())
         rounded = round(value, 2)
         return rounded if low < rounded < high else value
 
 
 def _least(schema: dict[str, Any], word: str) -> int:
     value = int(schema.get(word, 0))
-    if value > _HUGE:
-        msg = f"{word} is above {_HUGE}"
-        raise ValueError(msg)
+    if value > _MAX_MINIMUM:
+        raise ValueError(f"{word} is above {_MAX_MINIMUM}")
     return value
 
 
@@ -258,7 +258,7 @@ def _bounds(schema: dict[str, Any]) -> tuple[float, float]:
     high = schema.get("maximum", math.inf)
     above = schema.get("exclusiveMinimum")
     below = schema.get("exclusiveMaximum")
-    # A tenth inside an open end is enough for floats; the whole-number path rounds inwards.
+    # For floats a tiny margin inside an open bound is enough; whole numbers are rounded inwards.
     whole = schema.get("type") == "integer" or "multipleOf" in schema
     margin = schema.get("multipleOf", 1) if whole else 1e-9
     if isinstance(above, int | float) and not isinstance(above, bool) and above >= low:
@@ -269,7 +269,7 @@ def _bounds(schema: dict[str, Any]) -> tuple[float, float]:
 
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema that asks what both ask, as far as that can be written in one."""
+    """Return a schema that requires what both do, as far as one schema can say it."""
     made = dict(one)
     for word, value in other.items():
         join = _JOINS.get(word)

@@ -1,14 +1,12 @@
-r"""A string that matches a regular expression, for the `pattern` of a JSON schema.
+r"""Generates a string that matches a regular expression, for the ``pattern`` of a JSON schema.
 
-It knows what schemas use: literals, classes, \d \w \s, groups, alternatives and counts. It
-refuses back references and look-around, with a ValueError.
+It supports what schemas use: literals, classes, ``\d \w \s``, groups, alternatives and counts. It
+refuses back-references, look-around and flags with a ``ValueError``.
 """
-
-from __future__ import annotations
 
 from typing import Final
 
-from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.rng import SeededRandom
 
 _DIGITS: Final = "0123456789"
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -23,24 +21,24 @@ _CLASSES: Final = {
 }
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _PRINTABLE: Final = "".join(map(chr, range(32, 127)))
+# How often at most an open-ended count repeats: enough to show repetition, short to read.
 _MANY: Final = 3
 _HEX: Final = {"x": 2, "u": 4}
 
 
-def matching(pattern: str, dice: Dice) -> str:
-    """Return a short string that matches `pattern`; raise ValueError where it is beyond us."""
-    reader = _Reader(pattern, dice)
+def matching(pattern: str, random: SeededRandom) -> str:
+    """Return a short string that matches ``pattern``. Raises ``ValueError`` if unsupported."""
+    reader = _Reader(pattern, random)
     made = reader.alternatives()
     if reader.at < len(pattern):
-        msg = f"unbalanced pattern: {pattern!r}"
-        raise ValueError(msg)
+        raise ValueError(f"unbalanced pattern: {pattern!r}")
     return made
 
 
 class _Reader:
-    def __init__(self, pattern: str, dice: Dice) -> None:
+    def __init__(self, pattern: str, random: SeededRandom) -> None:
         self.pattern = pattern
-        self.dice = dice
+        self.random = random
         self.at = 0
 
     def peek(self) -> str:
@@ -48,8 +46,7 @@ class _Reader:
 
     def take(self) -> str:
         if self.at >= len(self.pattern):
-            msg = f"pattern ends too soon: {self.pattern!r}"
-            raise ValueError(msg)
+            raise ValueError(f"pattern ends too soon: {self.pattern!r}")
         self.at += 1
         return self.pattern[self.at - 1]
 
@@ -58,7 +55,7 @@ class _Reader:
         while self.peek() == "|":
             self.take()
             made.append(self.sequence())
-        return self.dice.one_of(made)
+        return self.random.one_of(made)
 
     def sequence(self) -> str:
         made: list[str] = []
@@ -68,7 +65,7 @@ class _Reader:
             after = self.at
             least, most = self.count()
             end = self.at
-            times = self.dice.between(least, most)
+            times = self.random.between(least, most)
             if times == 0:
                 continue
             made.append(one)
@@ -85,16 +82,15 @@ class _Reader:
         if mark in "^$":
             return ""
         if mark == ".":
-            return self.dice.one_of(_ANY)
+            return self.random.one_of(_ANY)
         if mark == "(":
             return self.group()
         if mark == "[":
-            return self.dice.one_of(self.members())
+            return self.random.one_of(self.members())
         if mark == "\\":
-            return self.dice.one_of(self.escape())
+            return self.random.one_of(self.escape())
         if mark in "*+?":
-            msg = f"nothing to repeat: {self.pattern!r}"
-            raise ValueError(msg)
+            raise ValueError(f"nothing to repeat: {self.pattern!r}")
         return mark
 
     def group(self) -> str:
@@ -104,30 +100,27 @@ class _Reader:
             if mark in "P<":
                 opening = self.take() if mark == "P" else "<"
                 if opening != "<" or self.peek() in "=!":
-                    msg = f"look-around and references are not known: {self.pattern!r}"
-                    raise ValueError(msg)
+                    raise ValueError(
+                        f"look-around and references are not supported: {self.pattern!r}"
+                    )
                 while self.take() != ">":
                     pass
             elif mark != ":":
-                msg = f"look-around and flags are not known: {self.pattern!r}"
-                raise ValueError(msg)
+                raise ValueError(f"look-around and flags are not supported: {self.pattern!r}")
         made = self.alternatives()
         if self.take() != ")":
-            msg = f"unbalanced pattern: {self.pattern!r}"
-            raise ValueError(msg)
+            raise ValueError(f"unbalanced pattern: {self.pattern!r}")
         return made
 
     def escape(self) -> str:
         mark = self.take()
         if mark in "bBAZ":
-            msg = f"borders are not known: {self.pattern!r}"
-            raise ValueError(msg)
+            raise ValueError(f"anchors are not supported: {self.pattern!r}")
         if mark in _HEX:
             digits = "".join(self.take() for _ in range(_HEX[mark]))
             return chr(int(digits, 16))
         if mark in "123456789kpP":
-            msg = f"references and properties are not known: {self.pattern!r}"
-            raise ValueError(msg)
+            raise ValueError(f"references and properties are not supported: {self.pattern!r}")
         return _CLASSES.get(mark) or _CONTROLS.get(mark) or mark
 
     def members(self) -> str:
@@ -159,11 +152,10 @@ class _Reader:
         elif mark == "{" and (end := self.pattern.find("}", self.at)) > 0:
             low, comma, high = self.pattern[self.at + 1 : end].partition(",")
             if not low.isdigit() or (high and not high.isdigit()):
-                msg = f"not a count: {self.pattern!r}"
-                raise ValueError(msg)
+                raise ValueError(f"not a count: {self.pattern!r}")
             self.at = end + 1
             least = int(low)
             most = int(high) if high else least + (_MANY if comma else 0)
-        if self.peek() == "?":  # A lazy count matches the same strings.
+        if self.peek() == "?":  # a lazy count matches the same strings
             self.take()
         return least, most

@@ -1,19 +1,18 @@
-"""Whether a value fits a JSON schema: the keywords that tools and response formats use.
+"""Checks a value against a JSON schema: the keywords that tools and response formats use.
 
-It checks the simulator's own instances, and refuses to be a validator for others: unknown
-keywords and formats pass, and remote references are taken for "anything".
+It exists to check the simulator's own instances and refuses to be a general validator: unknown
+keywords and formats pass, and remote references match anything.
 """
-
-from __future__ import annotations
 
 import re
 from typing import Any, Final, TypeGuard
 
+# References to references: far more than real schemas chain, and an end for circular ones.
 _MAX_HOPS: Final = 32
 
 
 def resolved(schema: Any, root: Any) -> dict[str, Any]:
-    """Follow `schema`'s `$ref` inside `root`; words beside the reference count too."""
+    """Follow the ``$ref`` of ``schema`` inside ``root``; keywords beside it count too."""
     beside: dict[str, Any] = {}
     for _ in range(_MAX_HOPS):
         if not isinstance(schema, dict):
@@ -26,17 +25,17 @@ def resolved(schema: Any, root: Any) -> dict[str, Any]:
 
 
 def fits(value: Any, schema: Any, root: Any) -> bool:
-    """Return whether `value` fits `schema`, whose references point into `root`."""
+    """Return whether ``value`` fits ``schema``, whose references point into ``root``."""
     if isinstance(schema, bool):
         return schema
-    asked = resolved(schema, root)
+    rules = resolved(schema, root)
     return (
-        _fits_type(value, asked)
-        and _fits_choices(value, asked, root)
-        and (not isinstance(value, str) or _fits_string(value, asked))
-        and (not _is_number(value) or _fits_number(value, asked))
-        and (not isinstance(value, list) or _fits_array(value, asked, root))
-        and (not isinstance(value, dict) or _fits_object(value, asked, root))
+        _fits_type(value, rules)
+        and _fits_choices(value, rules, root)
+        and (not isinstance(value, str) or _fits_string(value, rules))
+        and (not _is_number(value) or _fits_number(value, rules))
+        and (not isinstance(value, list) or _fits_array(value, rules, root))
+        and (not isinstance(value, dict) or _fits_object(value, rules, root))
     )
 
 
@@ -69,80 +68,80 @@ def _is_type(value: Any, kind: str) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # In JSON true is not 1, which Python says is equal.
+    # Python considers True and 1 equal; JSON Schema does not.
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-def _fits_type(value: Any, asked: dict[str, Any]) -> bool:
-    kinds = asked.get("type")
+def _fits_type(value: Any, rules: dict[str, Any]) -> bool:
+    kinds = rules.get("type")
     if isinstance(kinds, str):
         kinds = [kinds]
     return not kinds or any(_is_type(value, kind) for kind in kinds)
 
 
-def _fits_choices(value: Any, asked: dict[str, Any], root: Any) -> bool:
+def _fits_choices(value: Any, rules: dict[str, Any], root: Any) -> bool:
     def count(options: list[Any]) -> int:
         return sum(fits(value, option, root) for option in options)
 
-    if "if" in asked:
-        branch = "then" if fits(value, asked["if"], root) else "else"
-        if not fits(value, asked.get(branch, True), root):
+    if "if" in rules:
+        branch = "then" if fits(value, rules["if"], root) else "else"
+        if not fits(value, rules.get(branch, True), root):
             return False
     return (
-        ("const" not in asked or _same(value, asked["const"]))
-        and ("enum" not in asked or any(_same(value, item) for item in asked["enum"]))
-        and all(fits(value, part, root) for part in asked.get("allOf", ()))
-        and ("anyOf" not in asked or count(asked["anyOf"]) > 0)
-        and ("oneOf" not in asked or count(asked["oneOf"]) == 1)
-        and ("not" not in asked or not fits(value, asked["not"], root))
+        ("const" not in rules or _same(value, rules["const"]))
+        and ("enum" not in rules or any(_same(value, item) for item in rules["enum"]))
+        and all(fits(value, part, root) for part in rules.get("allOf", ()))
+        and ("anyOf" not in rules or count(rules["anyOf"]) > 0)
+        and ("oneOf" not in rules or count(rules["oneOf"]) == 1)
+        and ("not" not in rules or not fits(value, rules["not"], root))
     )
 
 
-def _fits_string(value: str, asked: dict[str, Any]) -> bool:
-    if not asked.get("minLength", 0) <= len(value) <= asked.get("maxLength", len(value)):
+def _fits_string(value: str, rules: dict[str, Any]) -> bool:
+    if not rules.get("minLength", 0) <= len(value) <= rules.get("maxLength", len(value)):
         return False
     try:
-        return "pattern" not in asked or re.search(asked["pattern"], value) is not None
+        return "pattern" not in rules or re.search(rules["pattern"], value) is not None
     except re.error:
         return True
 
 
-def _fits_number(value: float, asked: dict[str, Any]) -> bool:
-    if step := asked.get("multipleOf"):
+def _fits_number(value: float, rules: dict[str, Any]) -> bool:
+    if step := rules.get("multipleOf"):
         ratio = value / step
         if abs(ratio - round(ratio)) > 1e-9:
             return False
     return (
-        value >= asked.get("minimum", value)
-        and value <= asked.get("maximum", value)
-        and ("exclusiveMinimum" not in asked or value > asked["exclusiveMinimum"])
-        and ("exclusiveMaximum" not in asked or value < asked["exclusiveMaximum"])
+        value >= rules.get("minimum", value)
+        and value <= rules.get("maximum", value)
+        and ("exclusiveMinimum" not in rules or value > rules["exclusiveMinimum"])
+        and ("exclusiveMaximum" not in rules or value < rules["exclusiveMaximum"])
     )
 
 
-def _fits_array(value: list[Any], asked: dict[str, Any], root: Any) -> bool:
-    fixed = asked.get("prefixItems", [])
-    rest = asked.get("items", True)
-    if not asked.get("minItems", 0) <= len(value) <= asked.get("maxItems", len(value)):
+def _fits_array(value: list[Any], rules: dict[str, Any], root: Any) -> bool:
+    fixed = rules.get("prefixItems", [])
+    rest = rules.get("items", True)
+    if not rules.get("minItems", 0) <= len(value) <= rules.get("maxItems", len(value)):
         return False
-    if asked.get("uniqueItems"):
+    if rules.get("uniqueItems"):
         pairs = ((one, other) for at, one in enumerate(value) for other in value[:at])
         if any(_same(one, other) for one, other in pairs):
             return False
-    if "contains" in asked and not any(fits(one, asked["contains"], root) for one in value):
+    if "contains" in rules and not any(fits(one, rules["contains"], root) for one in value):
         return False
     return all(fits(one, inner, root) for one, inner in zip(value, fixed, strict=False)) and all(
         fits(one, rest, root) for one in value[len(fixed) :]
     )
 
 
-def _fits_object(value: dict[str, Any], asked: dict[str, Any], root: Any) -> bool:
-    properties = asked.get("properties", {})
-    patterns = asked.get("patternProperties", {})
-    extra = asked.get("additionalProperties", True)
-    if not asked.get("minProperties", 0) <= len(value) <= asked.get("maxProperties", len(value)):
+def _fits_object(value: dict[str, Any], rules: dict[str, Any], root: Any) -> bool:
+    properties = rules.get("properties", {})
+    patterns = rules.get("patternProperties", {})
+    extra = rules.get("additionalProperties", True)
+    if not rules.get("minProperties", 0) <= len(value) <= rules.get("maxProperties", len(value)):
         return False
-    if any(name not in value for name in asked.get("required", ())):
+    if any(name not in value for name in rules.get("required", ())):
         return False
     for name, one in value.items():
         known = [properties[name]] if name in properties else []

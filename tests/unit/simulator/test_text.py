@@ -1,12 +1,9 @@
-"""Words, tokens and dice."""
-
-import subprocess
-import sys
+"""Text and tokens."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.rng import SeededRandom
 from laplas_async.simulator.text import paragraph, tokens
 
 
@@ -22,32 +19,15 @@ def test_a_prefix_is_cut_into_the_same_tokens(text: str, count: int) -> None:
 
 
 def test_tokens_are_about_four_characters() -> None:
-    text = paragraph(Dice("length"), 200)
+    text = paragraph(SeededRandom("length"), 200)
     assert 3 < len(text) / len(tokens(text)) < 5
 
 
 @given(st.integers(), st.integers(1, 25))
 def test_a_paragraph_holds_characters_of_several_bytes(key: int, sentences: int) -> None:
-    text = paragraph(Dice(key), sentences)
+    text = paragraph(SeededRandom(key), sentences)
     assert len(text.encode()) > len(text)
 
 
 def test_marks_stay_with_their_letters() -> None:
     assert tokens("re\u0301sume\u0301") == ["re\u0301su", "me\u0301"]
-
-
-def test_dice_are_the_same_in_another_process() -> None:
-    code = "from laplas_async.simulator.rng import Dice; print(Dice('a', 1, b'x').number())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert int(told.stdout) == Dice("a", 1, b"x").number()
-
-
-def test_dice_keys_do_not_run_together() -> None:
-    assert Dice("ab", "c").number() != Dice("a", "bc").number()
-
-
-@given(st.integers(), st.integers(-50, 50), st.integers(0, 50))
-def test_dice_stay_in_range(key: int, low: int, span: int) -> None:
-    dice = Dice(key)
-    assert low <= dice.between(low, low + span) <= low + span
-    assert 0 <= dice.fraction() < 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from laplas_async.simulator.validation import faults_of
+from laplas_async.simulator.validation import validation_errors
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -47,7 +47,7 @@ GOOD = [
     {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
     {"response_format": {"type": "text"}},
     {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}},
-    {"a_field_of_tomorrow": {"x": 1}},
+    {"a_future_field": {"x": 1}},
 ]
 BAD = [
     ({"model": 3}, ["model"]),
@@ -142,25 +142,27 @@ BAD = [
 
 
 @pytest.mark.parametrize("more", GOOD, ids=str)
-def test_good_bodies_pass(more: dict[str, Any]) -> None:
-    assert faults_of(body_of(**more)) == []
+def test_valid_bodies_pass(more: dict[str, Any]) -> None:
+    assert validation_errors(body_of(**more)) == []
 
 
 @pytest.mark.parametrize(("more", "path"), BAD, ids=str)
-def test_bad_bodies_are_told_where(more: dict[str, Any], path: list[str | int]) -> None:
-    found = faults_of(body_of(**more))
-    assert [one["path"] for one in found] == [path]
-    assert found[0]["message"]
+def test_an_invalid_body_is_reported_with_its_path(
+    more: dict[str, Any], path: list[str | int]
+) -> None:
+    errors = validation_errors(body_of(**more))
+    assert [one["path"] for one in errors] == [path]
+    assert errors[0]["message"]
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 3])
-def test_a_body_is_an_object(body: Any) -> None:
-    assert [one["path"] for one in faults_of(body)] == [[]]
+def test_a_body_must_be_an_object(body: Any) -> None:
+    assert [one["path"] for one in validation_errors(body)] == [[]]
 
 
 def test_model_and_messages_are_required() -> None:
-    assert [one["path"] for one in faults_of({})] == [["model"], ["messages"]]
+    assert [one["path"] for one in validation_errors({})] == [["model"], ["messages"]]
 
 
-def test_all_faults_are_told_at_once() -> None:
-    assert len(faults_of(body_of(n=0, seed=0, top_p=3))) == 3
+def test_all_errors_are_reported_at_once() -> None:
+    assert len(validation_errors(body_of(n=0, seed=0, top_p=3))) == 3

@@ -1,6 +1,5 @@
-"""Schema instances fit their schemas, as an independent validator says."""
+"""Generated instances are valid by an independent validator, jsonschema."""
 
-import re
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -9,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laplas_async.simulator.rng import Dice
+from laplas_async.simulator.rng import SeededRandom
 from laplas_async.simulator.schema.generate import instance, instance_text
-from laplas_async.simulator.schema.regex import matching
 from laplas_async.simulator.schema.validate import fits
 
 
@@ -81,12 +79,12 @@ SCHEMAS = st.recursive(SCALARS, _deeper, max_leaves=12)
 
 @settings(max_examples=300, deadline=None)
 @given(SCHEMAS, st.integers(0, 1000))
-def test_an_instance_fits_its_schema(schema: Any, key: int) -> None:
-    made = instance(schema, Dice(key))
+def test_an_instance_is_valid(schema: Any, key: int) -> None:
+    made = instance(schema, SeededRandom(key))
     jsonschema.validate(made, schema, cls=jsonschema.Draft202012Validator)
     assert fits(made, schema, schema)
-    assert instance(schema, Dice(key)) == made
-    assert orjson.loads(instance_text(schema, Dice(key))) == made
+    assert instance(schema, SeededRandom(key)) == made
+    assert orjson.loads(instance_text(schema, SeededRandom(key))) == made
 
 
 NODE = {
@@ -133,7 +131,7 @@ NODE = {
 )
 @pytest.mark.parametrize("key", range(5))
 def test_particular_schemas(schema: Any, key: int) -> None:
-    made = instance(schema, Dice(key))
+    made = instance(schema, SeededRandom(key))
     jsonschema.validate(made, schema, cls=jsonschema.Draft202012Validator)
     assert len(orjson.dumps(made)) < 20_000
 
@@ -149,39 +147,13 @@ def test_particular_schemas(schema: Any, key: int) -> None:
         {"enum": 3},
     ],
 )
-def test_no_schema_is_a_value_error(schema: Any) -> None:
+def test_an_invalid_schema_is_a_value_error(schema: Any) -> None:
     with pytest.raises(ValueError, match="schema"):
-        instance_text(schema, Dice(1))
+        instance_text(schema, SeededRandom(1))
 
 
 @pytest.mark.parametrize(
     "schema", [{"$ref": "#/a"}, {"$ref": "https://example.com/x"}, False, {"$ref": "#"}]
 )
-def test_a_schema_that_cannot_be_met_gets_a_best_try(schema: Any) -> None:
-    instance_text(schema, Dice(1))
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        r"^\d{4}-\d{2}-\d{2}$",
-        r"^(?:foo|bar)?baz*$",
-        r"^(?P<year>[12]\d{3})\.(\w|\s)+?$",
-        r"^[\w.+-]+@[a-z]{2,}\.(com|org)$",
-        r"^[^\d\s]{5}$",
-        r"^\u00e9\x41\t[a\]b]$",
-        r"a|b|",
-        r"^[]a]$",
-    ],
-)
-def test_patterns(pattern: str) -> None:
-    for key in range(20):
-        assert re.search(pattern, matching(pattern, Dice(key)))
-
-
-@pytest.mark.parametrize(
-    "pattern", [r"(?=a)", r"(a)\1", r"(a", r"a)", r"*a", r"\b", r"[a", r"a{x}"]
-)
-def test_patterns_beyond_us(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"pattern|known|repeat|count"):
-        matching(pattern, Dice(1))
+def test_an_unsatisfiable_schema_gets_a_best_attempt(schema: Any) -> None:
+    instance_text(schema, SeededRandom(1))
