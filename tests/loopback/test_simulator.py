@@ -26,8 +26,8 @@ KEY = {"Authorization": "Bearer test-key"}
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    async with Simulator(api_key="test-key") as made:
-        yield made
+    async with Simulator(api_key="test-key") as events:
+        yield events
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ async def first_bytes(response: aiohttp.ClientResponse, count: int) -> bytes:
     return got
 
 
-def text_of(made: Any) -> str:
+def text_of(events: Any) -> str:
     return "".join(
         choice["delta"].get("content") or ""
-        for one in made
+        for one in events
         if one != b"[DONE]"
         for choice in one["choices"]
     )
@@ -85,12 +85,12 @@ async def test_streamed_and_plain_responses_are_equal(
             assert response.status == status
             assert response.headers["x-request-id"].endswith("1")
         async with chat(http, sim, STREAM) as response:
-            made = await chunks(response)
+            events = await chunks(response)
             assert response.status == status
             assert response.content_type == "text/event-stream"
-        assert text_of(made) == whole["choices"][0]["message"]["content"]
-        assert made[-1] == b"[DONE]"
-        assert made[-2]["usage"] == whole["usage"]
+        assert text_of(events) == whole["choices"][0]["message"]["content"]
+        assert events[-1] == b"[DONE]"
+        assert events[-2]["usage"] == whole["usage"]
         assert whole["meta"]["usage"]["usd_spent"] > 0
         counts = sim.counts
         assert (counts.requests, counts.answered, counts.streams) == (2, 2, 1)
@@ -231,12 +231,12 @@ async def test_complete_streams_sent_unusually(
 ) -> None:
     sim.script(fault)
     async with chat(http, sim, STREAM) as response:
-        made = await chunks(response)
-    assert made[-1] == b"[DONE]"
+        events = await chunks(response)
+    assert events[-1] == b"[DONE]"
     if fault.kind != "raw":
         async with chat(http, sim) as response:
             whole = await response.json()
-        assert text_of(made) == whole["choices"][0]["message"]["content"]
+        assert text_of(events) == whole["choices"][0]["message"]["content"]
     assert sim.requests[0].outcome == "faulted"
 
 

@@ -66,15 +66,15 @@ def instance(schema: Any, random: SeededRandom) -> Any:
 
     Raises ``ValueError`` if the schema is invalid or requires something huge.
     """
-    made: Any = None
+    result: Any = None
     try:
         for _ in range(_ATTEMPTS):
-            made = _Generator(schema, random).make(schema)
-            if fits(made, schema, schema):
+            result = _Generator(schema, random).make(schema)
+            if fits(result, schema, schema):
                 break
     except _INVALID_SCHEMA_ERRORS as error:
         raise ValueError(f"the schema is invalid: {error}") from error
-    return made
+    return result
 
 
 def instance_text(schema: Any, random: SeededRandom) -> str:
@@ -169,28 +169,28 @@ class _Generator:
     def _object(self, schema: dict[str, Any]) -> dict[str, Any]:
         properties: dict[str, Any] = schema.get("properties") or {}
         required = list(schema.get("required") or ())
-        made: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         most = schema.get("maxProperties", math.inf)
         for name, inner in properties.items():
             optional = name not in required
             if optional and (inner is False or self.scarce):
                 continue
-            if optional and (len(made) + len(required) >= most or self.random.below(4) == 0):
+            if optional and (len(result) + len(required) >= most or self.random.below(4) == 0):
                 continue
-            made[name] = self.make(inner)
+            result[name] = self.make(inner)
         extra = schema.get("additionalProperties", True)
         inner = extra if isinstance(extra, dict) else {"type": "string"}
         for name in required:
-            if name not in made:
-                made[name] = self.make(inner)
+            if name not in result:
+                result[name] = self.make(inner)
         least = _least(schema, "minProperties")
         if isinstance(extra, dict) and not properties and not self.scarce:
             least = max(least, min(1, most))
         at = 0
-        while len(made) < least:
+        while len(result) < least:
             at += 1
-            made.setdefault(f"{phrase(self.random, 1)}_{at}", self.make(inner))
-        return made
+            result.setdefault(f"{phrase(self.random, 1)}_{at}", self.make(inner))
+        return result
 
     def _array(self, schema: dict[str, Any]) -> list[Any]:
         fixed: list[Any] = schema.get("prefixItems") or []
@@ -202,16 +202,16 @@ class _Generator:
         wanted = least if self.scarce else self.random.between(least, max(least, min(most, 3)))
         if not self.scarce:
             wanted = max(wanted, min(most, max(len(fixed), 1)))
-        made = [self.make(one) for one in fixed[:wanted]]
-        if "contains" in schema and len(made) < most:
-            made.append(self.make(_merged(dict(resolved(inner, self.root)), schema["contains"])))
+        result = [self.make(one) for one in fixed[:wanted]]
+        if "contains" in schema and len(result) < most:
+            result.append(self.make(_merged(dict(resolved(inner, self.root)), schema["contains"])))
         attempts = 0
-        while len(made) < wanted and attempts < 100:
+        while len(result) < wanted and attempts < 100:
             attempts += 1
             one = self.make(inner)
-            if not (schema.get("uniqueItems") and one in made):
-                made.append(one)
-        return made
+            if not (schema.get("uniqueItems") and one in result):
+                result.append(one)
+        return result
 
     def _string(self, schema: dict[str, Any]) -> str:
         least = _least(schema, "minLength")
@@ -223,10 +223,10 @@ class _Generator:
                 pass  # An unsupported pattern: a plain string is the best attempt.
         if "format" in schema and schema["format"] in _FORMATS:
             return _FORMATS[schema["format"]]
-        made = phrase(self.random, self.random.between(1, 3))
-        while len(made) < least:
-            made += " " + phrase(self.random, 2)
-        return made if len(made) <= most else made[: int(max(least, most))]
+        result = phrase(self.random, self.random.between(1, 3))
+        while len(result) < least:
+            result += " " + phrase(self.random, 2)
+        return result if len(result) <= most else result[: int(max(least, most))]
 
     def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
         step = schema.get("multipleOf", 1 if whole else 0)
@@ -270,11 +270,11 @@ def _bounds(schema: dict[str, Any]) -> tuple[float, float]:
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return a schema that requires what both do, as far as one schema can say it."""
-    made = dict(one)
+    result = dict(one)
     for word, value in other.items():
         join = _JOINS.get(word)
-        made[word] = join(made[word], value) if join and word in made else value
-    return made
+        result[word] = join(result[word], value) if join and word in result else value
+    return result
 
 
 def _both_properties(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -29,10 +29,10 @@ _HEX: Final = {"x": 2, "u": 4}
 def matching(pattern: str, random: SeededRandom) -> str:
     """Return a short string that matches ``pattern``. Raises ``ValueError`` if unsupported."""
     reader = _Reader(pattern, random)
-    made = reader.alternatives()
+    result = reader.alternatives()
     if reader.at < len(pattern):
         raise ValueError(f"unbalanced pattern: {pattern!r}")
-    return made
+    return result
 
 
 class _Reader:
@@ -51,14 +51,14 @@ class _Reader:
         return self.pattern[self.at - 1]
 
     def alternatives(self) -> str:
-        made = [self.sequence()]
+        result = [self.sequence()]
         while self.peek() == "|":
             self.take()
-            made.append(self.sequence())
-        return self.random.one_of(made)
+            result.append(self.sequence())
+        return self.random.one_of(result)
 
     def sequence(self) -> str:
-        made: list[str] = []
+        result: list[str] = []
         while (mark := self.peek()) and mark not in "|)":
             start = self.at
             one = self.atom()
@@ -68,14 +68,14 @@ class _Reader:
             times = self.random.between(least, most)
             if times == 0:
                 continue
-            made.append(one)
+            result.append(one)
             for _ in range(times - 1):
                 # Read the atom again, so that repeats differ from each other.
                 self.at = start
-                made.append(self.atom())
+                result.append(self.atom())
                 self.at = after
             self.at = end
-        return "".join(made)
+        return "".join(result)
 
     def atom(self) -> str:
         mark = self.take()
@@ -107,10 +107,10 @@ class _Reader:
                     pass
             elif mark != ":":
                 raise ValueError(f"look-around and flags are not supported: {self.pattern!r}")
-        made = self.alternatives()
+        result = self.alternatives()
         if self.take() != ")":
             raise ValueError(f"unbalanced pattern: {self.pattern!r}")
-        return made
+        return result
 
     def escape(self) -> str:
         mark = self.take()

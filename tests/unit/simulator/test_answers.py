@@ -70,9 +70,9 @@ BODIES = st.fixed_dictionaries(
 @settings(deadline=None)
 def test_usage_counts_tokens(body: Any) -> None:
     body = {name: value for name, value in body.items() if name not in ("echo", "tools")}
-    made = answered(body)
-    assert made.completion_tokens == sum(len(choice.tokens) for choice in made.choices)
-    for choice in made.choices:
+    result = answered(body)
+    assert result.completion_tokens == sum(len(choice.tokens) for choice in result.choices)
+    for choice in result.choices:
         assert list(choice.tokens) == tokens(choice.text)
         assert len(choice.tokens) <= body.get("max_tokens", 512)
 
@@ -87,37 +87,37 @@ def test_choices_seeds_and_prompts_give_different_texts() -> None:
 
 
 def test_max_tokens_cuts() -> None:
-    made = answered(body_of(max_tokens=3))
-    assert made.choices[0].finish_reason == "length"
-    assert made.completion_tokens == 3
-    assert answered(body_of()).choices[0].text.startswith(made.choices[0].text)
+    result = answered(body_of(max_tokens=3))
+    assert result.choices[0].finish_reason == "length"
+    assert result.completion_tokens == 3
+    assert answered(body_of()).choices[0].text.startswith(result.choices[0].text)
 
 
 @pytest.mark.parametrize("at", range(1, 40))
 def test_stop_ends_before_the_stop_string_even_across_tokens(at: int) -> None:
     text = answered(body_of()).choices[0].text
     stop = text[at : at + 9]
-    made = answered(body_of(stop=["never there", stop])).choices[0]
-    assert made.finish_reason == "stop"
-    assert made.text == text[: text.find(stop)]
+    result = answered(body_of(stop=["never there", stop])).choices[0]
+    assert result.finish_reason == "stop"
+    assert result.text == text[: text.find(stop)]
 
 
 def test_echo_comes_first() -> None:
     plain = answered(body_of())
-    made = answered(body_of(echo=True))
-    assert made.choices[0].text == "Name a river." + plain.choices[0].text
-    assert made.completion_tokens == plain.completion_tokens
+    result = answered(body_of(echo=True))
+    assert result.choices[0].text == "Name a river." + plain.choices[0].text
+    assert result.completion_tokens == plain.completion_tokens
 
 
 @pytest.mark.parametrize(
     "choice", ["auto", "required", {"type": "function", "function": {"name": "weather"}}]
 )
 def test_a_tool_is_called_with_valid_arguments(choice: Any) -> None:
-    made = answered(body_of(tools=TOOLS, tool_choice=choice)).choices[0]
-    assert made.finish_reason == "tool_calls"
-    assert [call.name for call in made.calls] == ["weather"]
-    assert len(made.calls[0].pieces) > 1
-    jsonschema.validate(orjson.loads(made.calls[0].arguments), WEATHER)
+    result = answered(body_of(tools=TOOLS, tool_choice=choice)).choices[0]
+    assert result.finish_reason == "tool_calls"
+    assert [call.name for call in result.calls] == ["weather"]
+    assert len(result.calls[0].pieces) > 1
+    jsonschema.validate(orjson.loads(result.calls[0].arguments), WEATHER)
 
 
 def test_the_tools_called_follow_tool_choice_and_prompt() -> None:
@@ -134,9 +134,9 @@ def test_the_tools_called_follow_tool_choice_and_prompt() -> None:
 
 
 def test_max_tokens_cuts_a_tool_call() -> None:
-    made = answered(body_of(tools=TOOLS, max_tokens=2))
-    assert made.choices[0].finish_reason == "length"
-    assert made.completion_tokens == 2
+    result = answered(body_of(tools=TOOLS, max_tokens=2))
+    assert result.choices[0].finish_reason == "length"
+    assert result.completion_tokens == 2
 
 
 def test_json_formats() -> None:

@@ -19,8 +19,8 @@ def sent(fault: Fault | None = None, *, stream: bool = True) -> Delivery:
     return make_delivery(ANSWER, fault, CONTEXT, stream=stream, include_usage=True)
 
 
-def joined(made: Delivery) -> bytes:
-    return b"".join(data for data, _ in made.pieces)
+def joined(result: Delivery) -> bytes:
+    return b"".join(data for data, _ in result.pieces)
 
 
 def datas(data: bytes) -> list[Any]:
@@ -37,33 +37,33 @@ def datas(data: bytes) -> list[Any]:
 WHOLE = datas(joined(sent()))
 
 
-def finishes(made: Delivery) -> int:
+def finishes(result: Delivery) -> int:
     return sum(
         choice["finish_reason"] is not None
-        for one in datas(joined(made))
+        for one in datas(joined(result))
         if one != "[DONE]"
         for choice in one["choices"]
     )
 
 
 def test_a_normal_stream() -> None:
-    made = sent()
-    assert (made.framing, made.end, made.status) == ("chunked", "clean", 200)
-    assert sum(count for _, count in made.pieces) == 18
-    assert finishes(made) == 2
+    result = sent()
+    assert (result.framing, result.end, result.status) == ("chunked", "clean", 200)
+    assert sum(count for _, count in result.pieces) == 18
+    assert finishes(result) == 2
     assert WHOLE[-1] == "[DONE]"
 
 
 @pytest.mark.parametrize("after", [0, 1, 5, 18, 99])
 @pytest.mark.parametrize("name", ["cut", "truncate", "reset", "stall", "heartbeats"])
 def test_broken_streams_have_exactly_the_chunks_requested(name: str, after: int) -> None:
-    made = sent(getattr(Fault, name)(after=after))
-    assert sum(count for _, count in made.pieces) == min(after, 18)
-    assert finishes(made) == 0
-    assert b"[DONE]" not in joined(made)
+    result = sent(getattr(Fault, name)(after=after))
+    assert sum(count for _, count in result.pieces) == min(after, 18)
+    assert finishes(result) == 0
+    assert b"[DONE]" not in joined(result)
     ends = {"cut": "cut", "reset": "reset", "truncate": "clean"}
-    assert made.end == ends.get(name, "stall")
-    assert (made.heartbeat is not None) == (name == "heartbeats")
+    assert result.end == ends.get(name, "stall")
+    assert (result.heartbeat is not None) == (name == "heartbeats")
 
 
 def test_no_done_and_no_finish() -> None:
@@ -74,17 +74,17 @@ def test_no_done_and_no_finish() -> None:
 
 
 def test_error_events() -> None:
-    made = joined(sent(Fault.error_event(after=2, event="error")))
-    assert b'event: error\ndata: {"message":"Internal server error"' in made
+    result = joined(sent(Fault.error_event(after=2, event="error")))
+    assert b'event: error\ndata: {"message":"Internal server error"' in result
     data = joined(sent(Fault.error_event(body={"error": "x"})))
     assert data.endswith(b'data: {"error":"x"}\n\n')
     assert orjson.loads(joined(sent(Fault.error_event(), stream=False)))["statusCode"] == 500
 
 
 def test_statuses_and_their_bodies() -> None:
-    made = sent(Fault.status(429, retry_after=1))
-    assert (made.status, made.headers["Retry-After"]) == (429, "1")
-    assert orjson.loads(joined(made)) == {
+    result = sent(Fault.status(429, retry_after=1))
+    assert (result.status, result.headers["Retry-After"]) == (429, "1")
+    assert orjson.loads(joined(result)) == {
         "message": "Too Many Requests",
         "path": "/v1/chat/completions",
         "requestId": "r",
@@ -95,23 +95,23 @@ def test_statuses_and_their_bodies() -> None:
     assert joined(sent(Fault.status(502, "<html>"))) == b"<html>"
     assert "html" in sent(Fault.status(502, "<html>")).headers["Content-Type"]
     assert b"free limit" in joined(sent(Fault.quota()))
-    made = sent(Fault.status(503, {"error": "x"}, headers={"Content-Type": "text/odd"}))
-    assert made.headers["Content-Type"] == "text/odd"
+    result = sent(Fault.status(503, {"error": "x"}, headers={"Content-Type": "text/odd"}))
+    assert result.headers["Content-Type"] == "text/odd"
 
 
 def test_gzip_is_flushed_each_event() -> None:
-    made = sent(Fault.gzip())
-    assert gzip.decompress(joined(made)) == joined(sent())
-    assert all(data for data, _ in made.pieces)
+    result = sent(Fault.gzip())
+    assert gzip.decompress(joined(result)) == joined(sent())
+    assert all(data for data, _ in result.pieces)
     whole = sent(Fault.gzip(), stream=False)
     assert "Content-Length" not in whole.headers
     assert gzip.decompress(joined(whole)) == joined(sent(stream=False))
 
 
 def test_raw_bytes() -> None:
-    made = sent(Fault.raw(b"abcde", chunk=2, end="cut", content_encoding="br", status=206))
-    assert [data for data, _ in made.pieces] == [b"ab", b"cd", b"e"]
-    assert (made.end, made.status, made.headers["Content-Encoding"]) == ("cut", 206, "br")
+    result = sent(Fault.raw(b"abcde", chunk=2, end="cut", content_encoding="br", status=206))
+    assert [data for data, _ in result.pieces] == [b"ab", b"cd", b"e"]
+    assert (result.end, result.status, result.headers["Content-Encoding"]) == ("cut", 206, "br")
     assert [data for data, _ in sent(Fault.raw(pieces=[b"a", b"b"])).pieces] == [b"a", b"b"]
 
 
@@ -124,15 +124,15 @@ def test_other_kinds() -> None:
     assert sent(Fault.http10()).framing == "http10"
     assert sent(Fault.keep_open()).end == "open"
     assert joined(sent(Fault.garbage(data=b"\xff"))).endswith(b"\n\n\xff")
-    made = sent(Fault.never_ends(200_000))
-    assert len(joined(made)) >= 200_000
-    assert b"\n" not in joined(made)
+    result = sent(Fault.never_ends(200_000))
+    assert len(joined(result)) >= 200_000
+    assert b"\n" not in joined(result)
 
 
 @pytest.mark.parametrize("name", ["cut", "reset", "stall", "truncate"])
 def test_plain_responses_break_in_the_middle(name: str) -> None:
     whole = joined(sent(stream=False))
-    made = sent(getattr(Fault, name)(after=1), stream=False)
-    assert joined(made) == whole[: len(whole) // 2]
+    result = sent(getattr(Fault, name)(after=1), stream=False)
+    assert joined(result) == whole[: len(whole) // 2]
     lengths = {"truncate": None}
-    assert made.headers.get("Content-Length") == lengths.get(name, str(len(whole)))
+    assert result.headers.get("Content-Length") == lengths.get(name, str(len(whole)))

@@ -30,12 +30,12 @@ def body_of(text: str = "Name a river.", **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
 
 
-def accumulated(made: Any) -> dict[str, Any]:
+def accumulated(result: Any) -> dict[str, Any]:
     """Accumulate the events of a stream in the simplest way."""
     whole: dict[str, Any] = {}
     choices: dict[int, Any] = {}
-    assert made[-1].data == b"[DONE]"
-    for one in made[:-1]:
+    assert result[-1].data == b"[DONE]"
+    for one in result[:-1]:
         chunk = orjson.loads(one.data)
         assert chunk["object"] == "chat.completion.chunk"
         whole |= {name: chunk[name] for name in ("id", "created", "model")}
@@ -112,15 +112,15 @@ def test_streamed_and_plain_answers_are_equal(body: Any, costs: bool) -> None:
     assert validation_errors(body) == []
     options = {"stream": True, "stream_options": {"include_usage": True}}
     whole = completion(answered(body, costs=costs))
-    made = events(answered(body | options, costs=costs), include_usage=True)
-    assert accumulated(made) == whole
+    result = events(answered(body | options, costs=costs), include_usage=True)
+    assert accumulated(result) == whole
     assert completion(answered(body, costs=costs)) == whole
 
 
 def test_each_token_has_logprobs_most_likely_first() -> None:
-    made = answered(body_of(logprobs=True, top_logprobs=3, max_tokens=20))
-    content = completion(made)["choices"][0]["logprobs"]["content"]
-    assert [one["token"] for one in content] == list(made.choices[0].tokens)
+    result = answered(body_of(logprobs=True, top_logprobs=3, max_tokens=20))
+    content = completion(result)["choices"][0]["logprobs"]["content"]
+    assert [one["token"] for one in content] == list(result.choices[0].tokens)
     for one in content:
         assert bytes(one["bytes"]).decode() == one["token"]
         top = one["top_logprobs"]
@@ -130,8 +130,8 @@ def test_each_token_has_logprobs_most_likely_first() -> None:
 
 
 def test_choices_are_interleaved() -> None:
-    made = events(answered(body_of(n=2)))
-    indexes = [orjson.loads(one.data)["choices"][0]["index"] for one in made[:-1]]
+    result = events(answered(body_of(n=2)))
+    indexes = [orjson.loads(one.data)["choices"][0]["index"] for one in result[:-1]]
     assert indexes[:6] == [0, 1, 0, 1, 0, 1]
 
 

@@ -14,8 +14,8 @@ def test_tokens_joined_are_the_text(text: str) -> None:
 
 @given(st.text(alphabet="abcdefgh é日🙂\u0301\u200d\n"), st.integers(0, 30))
 def test_a_prefix_is_cut_into_the_same_tokens(text: str, count: int) -> None:
-    made = tokens(text)
-    assert tokens("".join(made[:count])) == made[:count]
+    result = tokens(text)
+    assert tokens("".join(result[:count])) == result[:count]
 
 
 def test_tokens_are_about_four_characters() -> None:

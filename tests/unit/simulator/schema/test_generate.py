@@ -80,11 +80,11 @@ SCHEMAS = st.recursive(SCALARS, _deeper, max_leaves=12)
 @settings(max_examples=300, deadline=None)
 @given(SCHEMAS, st.integers(0, 1000))
 def test_an_instance_is_valid(schema: Any, key: int) -> None:
-    made = instance(schema, SeededRandom(key))
-    jsonschema.validate(made, schema, cls=jsonschema.Draft202012Validator)
-    assert fits(made, schema, schema)
-    assert instance(schema, SeededRandom(key)) == made
-    assert orjson.loads(instance_text(schema, SeededRandom(key))) == made
+    result = instance(schema, SeededRandom(key))
+    jsonschema.validate(result, schema, cls=jsonschema.Draft202012Validator)
+    assert fits(result, schema, schema)
+    assert instance(schema, SeededRandom(key)) == result
+    assert orjson.loads(instance_text(schema, SeededRandom(key))) == result
 
 
 NODE = {
@@ -131,9 +131,9 @@ NODE = {
 )
 @pytest.mark.parametrize("key", range(5))
 def test_particular_schemas(schema: Any, key: int) -> None:
-    made = instance(schema, SeededRandom(key))
-    jsonschema.validate(made, schema, cls=jsonschema.Draft202012Validator)
-    assert len(orjson.dumps(made)) < 20_000
+    result = instance(schema, SeededRandom(key))
+    jsonschema.validate(result, schema, cls=jsonschema.Draft202012Validator)
+    assert len(orjson.dumps(result)) < 20_000
 
 
 @pytest.mark.parametrize(
