@@ -51,7 +51,7 @@ from attrs import asdict, evolve, frozen
 import laplas_async
 from laplas_async import LaplasClient
 from laplas_async.simulator import HiddenLimit, Simulator, Timing
-from laplas_async.simulator.limits import RequestLimiter
+from laplas_async.simulator.limiter import RequestLimiter
 
 KEY = "none"
 MODEL = "any"
@@ -130,7 +130,9 @@ def ideal(limit: HiddenLimit, durations: Iterable[float]) -> tuple[list[float], 
             if verdict.admitted:
                 break
             moments = [at for at, _ in limit.changes if at > now]
-            moments += [now + verdict.retry_after] if verdict.reason == "rate" else running[:1]
+            moments += (
+                [now + verdict.retry_after] if verdict.reason != "concurrency" else running[:1]
+            )
             now = min(moments)
         sent.append(now)
         heapq.heappush(running, now + duration)

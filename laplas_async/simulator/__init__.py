@@ -6,10 +6,10 @@
         assert sim.counts.answered == 1
 
 The same request always gets the same completion. ``Timing`` sets how fast responses are sent,
-``Fault`` what goes wrong with them, ``HiddenLimit`` which requests are rejected with a 429. The
-package imports nothing else of laplas_async, so it checks the client independently, and it
-refuses to be a model: its text is meaningless. Names are imported on first use, which keeps the
-pytest plugin cheap.
+``Fault`` what goes wrong with them, ``HiddenLimit`` which requests are rejected with a 429
+(its module shows every kind). The package imports nothing else of laplas_async, so it checks the
+client independently, and it refuses to be a model: its text is meaningless. Names are imported on
+first use, which keeps the pytest plugin cheap.
 """
 
 from importlib import import_module
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from laplas_async.simulator.fault_parser import parse_faults as parse_faults
     from laplas_async.simulator.faults import Fault as Fault
     from laplas_async.simulator.limits import HiddenLimit as HiddenLimit
+    from laplas_async.simulator.limits import Rival as Rival
     from laplas_async.simulator.server import Simulator as Simulator
     from laplas_async.simulator.timing import Timing as Timing
 
-__all__ = ["Counts", "Fault", "HiddenLimit", "Seen", "Simulator", "Timing", "parse_faults"]
+__all__ = ["Counts", "Fault", "HiddenLimit", "Rival", "Seen", "Simulator", "Timing", "parse_faults"]
 
 _MODULES = {
     "Counts": "counters",
     "Fault": "faults",
     "HiddenLimit": "limits",
+    "Rival": "limits",
     "Seen": "counters",
     "Simulator": "server",
     "Timing": "timing",

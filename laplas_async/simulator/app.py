@@ -5,7 +5,6 @@ service and those about the simulator itself.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,11 +13,10 @@ from aiohttp import web
 from attrs import asdict
 
 from laplas_async.simulator.handler import MODELS, RequestHandler, ServerState
-from laplas_async.simulator.limits import HiddenLimit
+from laplas_async.simulator.limits import limit_from_json
 
 MODEL: Final = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 _JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
-_LIMIT_FIELDS: Final = ("rate", "burst", "concurrency", "headers")
 
 
 class Service:
@@ -49,17 +47,11 @@ class Service:
             return _json(asdict(self.state.counters.counts))
         if route == ("POST", "/_limit"):
             try:
-                given = orjson.loads(await request.read() or b"null") or {}
-                limit = HiddenLimit(
-                    rate=given.get("rate"),
-                    burst=given.get("burst"),
-                    concurrency=given.get("concurrency"),
-                    headers=bool(given.get("headers", False)),
-                )
-            except (ValueError, TypeError, AttributeError) as error:
+                limit = limit_from_json(orjson.loads(await request.read() or b"null"))
+            except (ValueError, TypeError) as error:
                 return _json({"message": f"not a limit: {error}"}, status=400)
-            self.state.limiter.replace(limit, time.monotonic())
-            return _json({name: getattr(limit, name) for name in _LIMIT_FIELDS})
+            self.state.limiter.replace(limit, self.state.clock())
+            return _json(asdict(limit))
         return _json({"message": f"Cannot {request.method} {request.path}"}, status=404)
 
 

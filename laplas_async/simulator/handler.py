@@ -18,11 +18,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from attrs import frozen
 
-from laplas_async.simulator.answers import make_answer
+from laplas_async.simulator.answers import DEFAULT_MAX_TOKENS, Answer, make_answer
 from laplas_async.simulator.counters import Counters, Outcome, Seen
 from laplas_async.simulator.delivery import Delivery, ErrorContext, make_delivery, make_refusal
 from laplas_async.simulator.faults import Fault, FaultRule, Script
-from laplas_async.simulator.limits import Admission, RequestLimiter
+from laplas_async.simulator.limiter import Admission, RequestLimiter
 from laplas_async.simulator.timing import Schedule, Timing
 from laplas_async.simulator.validation import validation_errors
 
@@ -52,6 +52,7 @@ class ServerState:
     counters: Counters
     script: Script
     limiter: RequestLimiter
+    clock: Callable[[], float] = time.monotonic
 
 
 class RequestHandler:
@@ -63,7 +64,7 @@ class RequestHandler:
         self.is_chat = request.path.rstrip("/") == CHAT and request.method == "POST"
         # Everything that depends on the order of arrival happens here, before anything waits.
         self.seen: Seen = state.counters.arrive(
-            request.method, request.path, request.headers, time.monotonic()
+            request.method, request.path, request.headers, state.clock()
         )
         self.entry: Fault | FaultRule | None = state.script.take() if self.is_chat else None
         self.admission: Admission | None = None
@@ -74,9 +75,9 @@ class RequestHandler:
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
         self.has_valid_key = self._check_key()
-        if self.is_chat and self.has_valid_key:
-            self.admission = state.limiter.admit(time.monotonic())
-            self.holds_place = self.admission.admitted
+        # A limit that counts tokens has to read the body first.
+        if self.is_chat and self.has_valid_key and state.limiter.charge is None:
+            self._admit(tokens=0)
 
     async def serve(self) -> web.StreamResponse:
         """Respond. Cancelling it (the client disconnected) ends the request as abandoned."""
@@ -89,6 +90,10 @@ class RequestHandler:
             # Does nothing after a regular end. Otherwise the client disconnected, or the simulator
             # stops, which cancels the handler.
             self._end("abandoned", None)
+
+    def _admit(self, *, tokens: int) -> None:
+        self.admission = self.state.limiter.admit(self.state.clock(), tokens=tokens)
+        self.holds_place = self.admission.admitted
 
     def _check_key(self) -> bool:
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
@@ -110,15 +115,19 @@ class RequestHandler:
             return make_refusal(413, self.context.body(413)), "refused"
         body = _parse_json(data)
         self.seen.body = body if isinstance(body, dict) else {}
-        admission = self.admission
-        if admission is not None and not admission.admitted:
-            return make_refusal(429, self.context.body(429), admission.headers), "rejected"
+        if self.admission is not None and not self.admission.admitted:
+            return self._reject(self.admission), "rejected"
         if (refusal := self._check_request(body)) is not None:
             return refusal, "refused"
         entry = self.entry
         fault = entry(self.seen.body, self.seen.number) if callable(entry) else entry
         try:
-            return self._answer(self.seen.body, fault), "faulted" if fault else "answered"
+            answer = make_answer(self.seen.body, costs=self.state.settings.costs)
+            if self.admission is None:
+                self._admit(tokens=self._charge(answer))
+                if self.admission is not None and not self.admission.admitted:
+                    return self._reject(self.admission), "rejected"
+            return self._make_delivery(answer, fault), "faulted" if fault else "answered"
         except ValueError as error:
             errors = [{"path": [], "message": str(error)}]
             return make_refusal(400, self.context.body(400, errors=errors)), "refused"
@@ -140,16 +149,26 @@ class RequestHandler:
             return [{"path": [], "message": "Content-Type must be application/json"}]
         return validation_errors(body)
 
-    def _answer(self, body: dict[str, Any], fault: Fault | None) -> Delivery:
-        settings = self.state.settings
+    def _reject(self, admission: Admission) -> Delivery:
+        return make_refusal(429, self.context.body(429), admission.headers)
+
+    def _charge(self, answer: Answer) -> int:
+        """Return the tokens that a limit counts for this request."""
+        if self.state.limiter.charge == "used":
+            return answer.prompt_tokens + answer.completion_tokens
+        requested = int(self.seen.body.get("max_tokens") or DEFAULT_MAX_TOKENS)
+        return answer.prompt_tokens + requested * len(answer.choices)
+
+    def _make_delivery(self, answer: Answer, fault: Fault | None) -> Delivery:
+        body = self.seen.body
         stream = bool(body.get("stream"))
         delivery = make_delivery(
-            make_answer(body, costs=settings.costs),
+            answer,
             fault,
             self.context,
             stream=stream,
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
-            status=settings.status,
+            status=self.state.settings.status,
         )
         if stream:
             self.state.counters.write(self.seen, streams=1)
@@ -232,7 +251,7 @@ class RequestHandler:
                 # Everything was sent, so a client that disconnects now abandons nothing; but its
                 # place under a concurrency limit is taken until it does.
                 self.state.counters.end(
-                    self.seen, outcome, status=delivery.status, now=time.monotonic()
+                    self.seen, outcome, status=delivery.status, now=self.state.clock()
                 )
             while delivery.heartbeat is not None:
                 await write(delivery.heartbeat)
@@ -277,7 +296,7 @@ class RequestHandler:
             self.state.limiter.leave()
         if status is None:
             status = self.seen.status
-        self.state.counters.end(self.seen, outcome, status=status, now=time.monotonic())
+        self.state.counters.end(self.seen, outcome, status=status, now=self.state.clock())
 
 
 class _NoResponse(web.Response):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +19,8 @@ from laplas_async.simulator.app import Service
 from laplas_async.simulator.counters import Counters, Counts, Predicate, Seen
 from laplas_async.simulator.faults import Fault, FaultRule, Script
 from laplas_async.simulator.handler import ServerSettings, ServerState
-from laplas_async.simulator.limits import HiddenLimit, RequestLimiter
+from laplas_async.simulator.limiter import RequestLimiter
+from laplas_async.simulator.limits import HiddenLimit
 from laplas_async.simulator.timing import Timing
 
 # Bytes of a request; several images as data URLs fit.
@@ -34,10 +35,12 @@ class Simulator:
 
     ``api_key``: the only key accepted; None accepts every bearer token that is not empty.
     ``status``: the status of success, 200 to 299. ``timing``: how fast it responds. ``limit``:
-    which requests it rejects with a 429. ``faults``: what goes wrong with the first requests (see
-    ``script``). ``costs``: responses have ``meta.usage``. ``port``: 0 is any free port.
-    ``remember``: how many requests ``requests`` keeps. It may be started again after it was
-    stopped. Raises ``ValueError`` for a status out of range.
+    which requests it rejects with a 429; all of several limits apply at the same time. ``faults``:
+    what goes wrong with the first requests (see ``script``). ``costs``: responses have
+    ``meta.usage``. ``port``: 0 is any free port. ``remember``: how many requests ``requests``
+    keeps. ``clock``: seconds for the limit and for ``Seen``, never going back; replace it to test
+    limits per minute or hour without waiting. It may be started again after it was stopped. Raises
+    ``ValueError`` for a status out of range.
     """
 
     def __init__(
@@ -46,12 +49,13 @@ class Simulator:
         api_key: str | None = None,
         status: int = 200,
         timing: Timing | None = None,
-        limit: HiddenLimit | None = None,
+        limit: HiddenLimit | Sequence[HiddenLimit] | None = None,
         faults: Sequence[Fault | None] = (),
         costs: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
         remember: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not 200 <= status <= 299:
             raise ValueError(f"status must be that of a success, 200 to 299, not {status}")
@@ -60,9 +64,10 @@ class Simulator:
         self._bound: tuple[str, int] | None = None
         self._runner: web.ServerRunner | None = None
         self._server: _CountingServer | None = None
+        self._clock = clock
         self._counters = Counters(remember)
         self._script = Script(faults)
-        self._limiter = RequestLimiter(limit, time.monotonic())
+        self._limiter = RequestLimiter(limit, clock())
         self._service = Service(
             ServerState(
                 settings=ServerSettings(
@@ -71,6 +76,7 @@ class Simulator:
                 counters=self._counters,
                 script=self._script,
                 limiter=self._limiter,
+                clock=clock,
             )
         )
 
@@ -112,8 +118,8 @@ class Simulator:
         return self._limiter.limit
 
     @limit.setter
-    def limit(self, limit: HiddenLimit | None) -> None:
-        self._limiter.replace(limit, time.monotonic())
+    def limit(self, limit: HiddenLimit | Sequence[HiddenLimit] | None) -> None:
+        self._limiter.replace(limit, self._clock())
 
     def script(self, *faults: Fault | None) -> None:
         """Append faults for the next chat requests, one each in order of arrival; None is no fault.

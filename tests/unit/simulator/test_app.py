@@ -12,7 +12,7 @@ from laplas_async.simulator.app import Service
 from laplas_async.simulator.counters import Counters
 from laplas_async.simulator.faults import Script
 from laplas_async.simulator.handler import ServerSettings, ServerState
-from laplas_async.simulator.limits import RequestLimiter
+from laplas_async.simulator.limiter import RequestLimiter
 
 
 @pytest.fixture

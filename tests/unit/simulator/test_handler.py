@@ -7,7 +7,7 @@ from laplas_async.simulator import Fault, HiddenLimit, Timing
 from laplas_async.simulator.counters import Counters
 from laplas_async.simulator.faults import Script
 from laplas_async.simulator.handler import CHAT, RequestHandler, ServerSettings, ServerState
-from laplas_async.simulator.limits import RequestLimiter
+from laplas_async.simulator.limiter import RequestLimiter
 
 
 def state_of(

@@ -1,93 +1,12 @@
-"""The limiter never admits more than its limit, and at most one request less."""
+"""``HiddenLimit`` values: what is valid, how they combine, and how JSON describes them."""
 
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from attrs import asdict
 
-from laplas_async.simulator.limits import HiddenLimit, RequestLimiter
-
-GAPS = st.lists(st.floats(0, 2), max_size=80)
-
-
-@given(st.floats(0.1, 50), st.integers(1, 20), GAPS)
-def test_never_more_than_burst_and_rate(rate: float, burst: int, gaps: list[float]) -> None:
-    gate = RequestLimiter(HiddenLimit(rate=rate, burst=burst), 100.0)
-    now, times = 100.0, []
-    for gap in gaps:
-        now += gap
-        if gate.admit(now).admitted:
-            times.append(now)
-    for at, start in enumerate(times):
-        for count, end in enumerate(times[at:], 1):
-            assert count <= burst + rate * (end - start) + 1e-6
-
-
-@given(st.floats(0.1, 50), st.integers(1, 5))
-def test_a_patient_client_is_always_admitted(rate: float, burst: int) -> None:
-    gate = RequestLimiter(HiddenLimit(rate=rate, burst=burst), 0.0)
-    now = 0.0
-    for _ in range(60):
-        admission = gate.admit(now)
-        if not admission.admitted:
-            now += admission.retry_after
-            assert gate.admit(now).admitted
-
-
-@given(st.integers(1, 8), st.lists(st.booleans(), max_size=100))
-def test_never_more_in_flight_than_the_concurrency(most: int, steps: list[bool]) -> None:
-    gate = RequestLimiter(HiddenLimit(concurrency=most), 0.0)
-    in_flight = 0
-    for enters in steps:
-        if enters:
-            admitted = gate.admit(0.0).admitted
-            assert admitted == (in_flight < most)
-            in_flight += admitted
-        elif in_flight:
-            gate.leave()
-            in_flight -= 1
-
-
-def test_both_limits_apply_and_a_rejection_uses_no_tokens() -> None:
-    gate = RequestLimiter(HiddenLimit(rate=1, burst=2, concurrency=1), 0.0)
-    assert gate.admit(0.0).admitted
-    assert gate.admit(0.0).reason == "concurrency"
-    gate.leave()
-    assert gate.admit(0.0).admitted
-    gate.leave()
-    assert gate.admit(0.0).reason == "rate"
-    assert gate.admit(1.0).admitted
-
-
-def test_without_a_limit_everything_is_admitted() -> None:
-    gate = RequestLimiter(None, 0.0)
-    assert all(gate.admit(0.0).admitted for _ in range(1000))
-
-
-def test_changes_over_time_keep_the_level() -> None:
-    limit = HiddenLimit(
-        rate=10, burst=10, changes=((5, HiddenLimit(rate=1, burst=2)), (9, HiddenLimit()))
-    )
-    gate = RequestLimiter(limit, 50.0)
-    assert sum(gate.admit(50.0).admitted for _ in range(20)) == 10
-    assert sum(gate.admit(55.0).admitted for _ in range(20)) == 2
-    assert sum(gate.admit(57.0).admitted for _ in range(20)) == 2
-    assert sum(gate.admit(59.0).admitted for _ in range(20)) == 20
-
-
-def test_a_replaced_limit_starts_full_and_counts_requests_in_flight() -> None:
-    gate = RequestLimiter(HiddenLimit(concurrency=1), 0.0)
-    gate.admit(0.0)
-    gate.replace(HiddenLimit(rate=1, burst=3, concurrency=3), 1.0)
-    assert [gate.admit(1.0).admitted for _ in range(3)] == [True, True, False]
-
-
-def test_headers_only_when_configured() -> None:
-    assert RequestLimiter(HiddenLimit(rate=1), 0.0).admit(0.0).headers == {}
-    gate = RequestLimiter(HiddenLimit(rate=0.5, burst=1, headers=True), 0.0)
-    assert gate.admit(0.0).headers["x-ratelimit-remaining-requests"] == "0"
-    assert gate.admit(0.5).headers["retry-after"] == "2"
+from laplas_async.simulator.limits import HiddenLimit, Rival, limit_from_json
 
 
 @pytest.mark.parametrize(
@@ -97,10 +16,82 @@ def test_headers_only_when_configured() -> None:
         {"burst": 0, "rate": 1},
         {"burst": 3},
         {"concurrency": -1},
+        {"requests": 0},
+        {"tokens": 0},
+        {"requests": 1, "per": 0},
+        {"requests": 1, "per": 10, "phase": 10},
+        {"requests": 1, "phase": -1},
+        {"requests": 1, "phase": 1, "sliding": True},
+        {"sliding": True},
+        {"rate": 1, "phase": 3},
+        {"requests": 1, "charge": "none"},
+        {"rate": 1, "headers": "all"},
         {"changes": ((2, HiddenLimit()), (1, HiddenLimit()))},
         {"changes": ((1, HiddenLimit(changes=((1, HiddenLimit()),))),)},
+        {"changes": ((1, HiddenLimit(also=(HiddenLimit(),))),)},
+        {"also": (HiddenLimit(also=(HiddenLimit(),)),)},
     ],
+    ids=str,
 )
 def test_impossible_limits(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
         HiddenLimit(**options)
+
+
+@pytest.mark.parametrize("options", [{"share": 0}, {"share": 1}, {"on": 0}, {"off": -1}], ids=str)
+def test_impossible_rivals(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Rival(**options)
+
+
+def test_a_rival_is_active_by_turns() -> None:
+    rival = Rival(on=2, off=3, start=1)
+    assert [rival.is_active(at) for at in (0.5, 1, 2.9, 3, 5.9, 6)] == [0, 1, 1, 0, 0, 1]
+    assert rival.active_seconds(0, 1) == 0
+    assert rival.active_seconds(0, 11) == 4
+    assert rival.active_seconds(2, 7) == 2
+    assert Rival(on=1, off=0).active_seconds(0, 7.5) == 7.5
+
+
+def test_limits_combine() -> None:
+    one, two, three = HiddenLimit(rate=1), HiddenLimit(requests=5), HiddenLimit(concurrency=2)
+    assert HiddenLimit.all_of() == HiddenLimit()
+    assert HiddenLimit.all_of(one) == one
+    combined = HiddenLimit.all_of(HiddenLimit.all_of(one, two), three)
+    assert combined.parts == (one, two, three)
+
+
+def test_the_limit_in_force_follows_the_schedule() -> None:
+    later = HiddenLimit(rate=5)
+    limit = HiddenLimit(rate=20, changes=((30, later),))
+    assert [limit.at(elapsed) for elapsed in (0, 29.9, 30, 99)] == [limit, limit, later, later]
+
+
+def test_the_burst_defaults_to_the_rate() -> None:
+    assert [HiddenLimit(rate=rate).size for rate in (0.1, 1, 2.5)] == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        HiddenLimit(),
+        HiddenLimit(rate=2.5, burst=4, concurrency=3, headers="retry-after"),
+        HiddenLimit(requests=5, tokens=9, per=1.5, phase=0.5, charge="requested"),
+        HiddenLimit(rate=1, rival=Rival(on=3), changes=((4, HiddenLimit(rate=2)),)),
+        HiddenLimit(rate=1, also=(HiddenLimit(requests=3, per=2, sliding=True),)),
+    ],
+    ids=str,
+)
+def test_a_limit_survives_json(limit: HiddenLimit) -> None:
+    assert limit_from_json(orjson.loads(orjson.dumps(asdict(limit)))) == limit
+
+
+def test_a_list_of_limits_applies_together() -> None:
+    limit = limit_from_json([{"rate": 10}, {"requests": 200}])
+    assert limit == HiddenLimit.all_of(HiddenLimit(rate=10), HiddenLimit(requests=200))
+
+
+@pytest.mark.parametrize("value", [3, "rate", {"rates": 1}, {"rate": "fast"}, [[3]], {"rival": 3}])
+def test_other_json_is_an_error(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        limit_from_json(value)
