@@ -423,5 +423,5 @@ def test_ctrl_c_at_the_prompt_ends_a_conversation(service: Simulator) -> None:
 def test_a_retry_is_told_on_a_terminal(service: Simulator) -> None:
     service.script(Fault.status(503, retry_after=0), None)
     with Conversation("hi") as talk:
-        talk.read_until("laplas: try 1 failed (503: ")
+        talk.read_until("laplas: attempt 1 failed (503: ")
         assert talk.end() == 0
