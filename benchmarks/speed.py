@@ -1,30 +1,33 @@
-"""What each client costs its process, beside the loop that people write by hand: a Markdown table.
+"""What each client costs its process, next to the loop that people write by hand: a Markdown table.
 
     python benchmarks/speed.py --quick     # the loop and ours: burst, plain calls, import; 20 s
     python benchmarks/speed.py             # all clients, all columns, about 15 minutes
     python benchmarks/speed.py --only laplas_async,openai --cases burst,slow --rounds 3
     python benchmarks/speed.py --json speed.json --svg speed.svg
 
-``replay.py`` sends answers encoded beforehand from a process of its own, over loopback. Each run of
-a client is a new process (``speed_clients.py``), which checks the text that came; the clients take
-turns, round after round, so that a busy machine is busy for all of them. What is told is the
-median of the rounds; a ratio is the median of the ratios to the hand-written loop (aiohttp,
-``split``, ``orjson.loads``, a dict) in the same round. With ``--uvloop`` the floor, the loop and
-ours run under uvloop, too, and these are set against the loop under uvloop.
+Exit code 1 if ours misses one of the targets, or fails; 0 otherwise.
+
+``replay.py`` sends responses encoded beforehand from its own process, over loopback. Each run of a
+client is a new process (``speed_clients.py``), which checks the text it received; the clients take
+turns, round after round, so that a busy machine is busy for all of them. The figure is the median
+of the rounds; a ratio is the median of the ratios to the hand-written loop (aiohttp, ``split``,
+``orjson.loads``, a dict) in the same round. With ``--uvloop`` the floor, the loop and ours run
+under uvloop as well, and are compared with the loop under uvloop.
 
 - burst: µs of CPU (user and system, of the client's process) for each content chunk of one stream
-  that comes as fast as it is read.
+  that arrives as fast as it is read.
 - burst-obfuscated, burst-together, burst-fresh (with ``--cases``): the same with events in which
-  more is new than the text, see ``replay.py``.
-- slow: the same for 200 streams at once with a chunk in 20 ms each, counted from when all of them
-  are open. The server waits for that, so a client that feels its way (ours) does it before.
-- plain: µs of CPU for a whole answer, 50 at once, after as many that do not count.
-- memory: MiB, the most that the process ever had, for 2,000 streams at once with a chunk in 200 ms.
+  other fields change as well as the text, see ``replay.py``.
+- slow: the same for 200 concurrent streams with a chunk every 20 ms each, measured from when all
+  of them are open. The server waits for that, so a client that starts carefully (ours) has done so
+  before.
+- plain: µs of CPU for a whole response, 50 concurrent, after as many that are not measured.
+- memory: MiB, the peak of the process, for 2,000 concurrent streams with a chunk every 200 ms.
 - import: seconds in a new process, the least of all; for the loop that of aiohttp alone.
 
-The floor moves with the allocator: where each block read is a new mapping, the faults of its pages
-cost more than all else it does. Slow clients are given fewer chunks and calls; all costs are for
-one. A peer that is not installed (benchmarks/requirements-peers.txt) is left out, with a line.
+The floor depends on the allocator: where each block read is a new mapping, its page faults cost
+more than everything else. Slow clients are given fewer chunks and calls; all costs are per item. A
+peer that is not installed (benchmarks/requirements-peers.txt) is left out, with a line.
 """
 
 import argparse
@@ -53,7 +56,7 @@ BASE, OURS = "by_hand", "laplas_async"
 
 @frozen(kw_only=True)
 class Case:
-    """A column. ``events`` of each stream; ``heavy``: what slow clients get in place of it.
+    """A column. ``events``: in each stream; ``heavy_``: what slow clients get instead.
 
     ``target``: the most that ours may cost, as a ratio to the hand-written loop.
     """
@@ -72,11 +75,11 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """The same for ``speed_clients.py``."""
+        """The name of the case in ``speed_clients.py``."""
         return self.name.partition("-")[0]
 
     def options(self, *, heavy: bool) -> list[str]:
-        """What ``speed_clients.py`` is told."""
+        """The arguments of ``speed_clients.py``."""
         events = self.heavy_events if heavy and self.heavy_events else self.events
         calls = self.heavy_calls if heavy else self.calls
         return [
@@ -115,7 +118,7 @@ CASES = (
     ),
     Case(name="import", heading="import, s", target=1.5, digits=3),
 )
-# The burst again, as others write their events; asked for by name.
+# The burst again, as other servers write their events; selected by name.
 SHAPES = tuple(
     evolve(CASES[0], name=f"burst-{shape}", heading=f"burst {shape}, µs an event", shape=shape)
     for shape in ("obfuscated", "together", "fresh")
@@ -125,7 +128,7 @@ QUICK = ("burst", "plain", "import")
 
 @frozen(kw_only=True)
 class Client:
-    """A row. ``package`` must be there; ``imports``: as its users do."""
+    """A row. ``package`` must be installed; ``imports``: what its users write."""
 
     name: str
     title: str
@@ -133,12 +136,12 @@ class Client:
     imports: str
     heavy: bool = True
     uvloop: bool = False
-    without: tuple[str, ...] = ()  # cases that say nothing of it
+    without: tuple[str, ...] = ()  # cases that do not apply to it
     needs: tuple[str, ...] = field(factory=tuple)
 
     @property
     def missing(self) -> str | None:
-        """What is not installed, None if it can run."""
+        """The package that is not installed, None if it can run."""
         packages: tuple[str, ...] = (
             self.package,
             *self.needs,
@@ -156,7 +159,7 @@ class Client:
 
     @property
     def base(self) -> str:
-        """Whom it is set against."""
+        """The client that it is compared with."""
         return f"{BASE}, uvloop" if self.uvloop else BASE
 
 
@@ -231,7 +234,7 @@ def with_uvloop(client: Client) -> Client:
 
 
 def environment() -> dict[str, str]:
-    """What the children get: this tree first, and no client that looks for files in the net."""
+    """For the child processes: this tree first, and no client that downloads anything."""
     path = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -243,7 +246,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """The replay server, and its URL. It ends with its standard input, so with us at the latest."""
+    """The URL of a running replay server. It ends when its standard input is closed."""
     child = subprocess.Popen(
         [sys.executable, str(HERE / "replay.py")],
         stdin=subprocess.PIPE,
@@ -256,7 +259,9 @@ def server() -> Iterator[str]:
     try:
         url = child.stdout.readline().strip()
         if not url:
-            raise SystemExit("the replay server does not start")
+            raise SystemExit(
+                "the replay server does not start: run benchmarks/replay.py to see why"
+            )
         yield url
     finally:
         child.stdin.close()
@@ -266,11 +271,11 @@ def server() -> Iterator[str]:
 
 
 class RunError(Exception):
-    """A client did not do its job; the message is the last that it said."""
+    """A client did not do its job; the message is the last line of its errors."""
 
 
 def run(client: Client, case: Case, url: str) -> float:
-    """What one process measured, or for imports the least of some. Raises ``RunError``."""
+    """The figure of one process; for imports the least of several. Raises ``RunError``."""
     if case.name == "import":
         code = f"import time; at = time.perf_counter(); {client.imports}\n"
         code += "print(time.perf_counter() - at)"
@@ -279,12 +284,12 @@ def run(client: Client, case: Case, url: str) -> float:
     if client.uvloop:
         options.append("--uvloop")
     script = str(HERE / "speed_clients.py")
-    said: Any = json.loads(python(script, client.name, case.kind, url, *options))
-    return float(said[case.measure])
+    report: Any = json.loads(python(script, client.name, case.kind, url, *options))
+    return float(report[case.measure])
 
 
 def python(*arguments: str) -> str:
-    """Run it, and give the last line that it wrote. Raises ``RunError``."""
+    """Run a script and return the last line of its output. Raises ``RunError``."""
     try:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -307,7 +312,7 @@ def python(*arguments: str) -> str:
 
 @frozen(kw_only=True)
 class Results:
-    """What was measured, by client and case, one value for each round."""
+    """The measurements, by client and case, one value for each round."""
 
     clients: list[Client]
     cases: list[Case]
@@ -315,18 +320,18 @@ class Results:
     failed: dict[tuple[str, str], str] = field(factory=dict)
 
     def _values(self, key: str, case: Case) -> list[float]:
-        """What was measured; nothing for one that failed in any round."""
+        """The measurements; none for a client that failed in any round."""
         return [] if (key, case.name) in self.failed else self.values.get((key, case.name), [])
 
     def value(self, client: Client, case: Case) -> float | None:
-        """One figure for all rounds; None where there is none."""
+        """One figure for all rounds; None if there is none."""
         values = self._values(client.key, case)
         if not values:
             return None
         return min(values) if case.name == "import" else statistics.median(values)
 
     def ratio(self, client: Client, case: Case, to: str | None = None) -> float | None:
-        """How it compares with the hand-written loop (or with ``to``), round by round."""
+        """The ratio to the hand-written loop (or to ``to``), round by round."""
         values = self._values(client.key, case)
         base = self._values(to or client.base, case)
         if not values or not base:
@@ -336,7 +341,7 @@ class Results:
         return statistics.median(a / b for a, b in zip(values, base, strict=False))
 
     def markdown(self) -> str:
-        """The table: in each cell the figure, and its ratio."""
+        """The table: the figure and its ratio in each cell."""
         headings = ["client", *(case.heading for case in self.cases)]
         lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * len(self.cases)]
         for client in self.clients:
@@ -373,16 +378,30 @@ class Results:
             ],
         }
 
-    def verdicts(self) -> Iterator[str]:
-        """Ours beside the targets."""
+    def verdicts(self) -> Iterator[tuple[str, bool]]:
+        """Ours, on asyncio's own loop, against each target: a line, and whether it was met."""
+        for client in self.clients:
+            if client.key != OURS:
+                continue
+            for case in self.cases:
+                if case.name in client.without:
+                    continue
+                ratio = self.ratio(client, case)
+                if ratio is None:
+                    yield f"{case.name}: no ratio, a client failed", False
+                    continue
+                met = ratio <= case.target
+                word = "within" if met else "ABOVE"
+                yield (
+                    f"{case.name}: {ratio:.2f}, {word} the target of {case.target}",
+                    met,
+                )
+
+    def comparisons(self) -> Iterator[str]:
+        """Ours next to openai-python."""
         known = {client.key: client for client in self.clients}
         if OURS not in known:
             return
-        for case in self.cases:
-            ratio = self.ratio(known[OURS], case)
-            if ratio is not None:
-                word = "within" if ratio <= case.target else "ABOVE"
-                yield f"{case.name}: {ratio:.2f}, {word} the target of {case.target}"
         for case in self.cases:
             for name in ("openai", "openai_aiohttp"):
                 if name in known and case.name in ("burst", "slow", "plain"):
@@ -402,7 +421,7 @@ def versions(clients: list[Client]) -> dict[str, str]:
 
 
 def measure(results: Results, rounds: int) -> None:
-    """All clients in turn, all cases, round after round."""
+    """Run all clients in turn, all cases, round after round."""
     with server() as url:
         for number in range(rounds):
             for case in results.cases:
@@ -424,9 +443,9 @@ def measure(results: Results, rounds: int) -> None:
 
 
 def draw(results: Results, case: Case, path: Path) -> None:
-    """Bars of one case, as SVG."""
+    """Draw one case as bars, as SVG."""
     if importlib.util.find_spec("matplotlib") is None:
-        print("matplotlib: not installed, no plot (requirements-peers.txt)")
+        print("matplotlib is not installed, no plot: see requirements-peers.txt")
         return
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("svg")
@@ -452,7 +471,7 @@ def draw(results: Results, case: Case, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-# --- what is asked for ------------------------------------------------------------------------
+# --- command line ---------------------------------------------------------------------------
 
 
 def chosen_clients(arguments: argparse.Namespace) -> list[Client]:
@@ -463,14 +482,14 @@ def chosen_clients(arguments: argparse.Namespace) -> list[Client]:
         names = [BASE, *(name.strip() for name in arguments.only.split(","))]
     known = {client.name: client for client in CLIENTS}
     if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"no client {unknown[0]!r}; there are: {', '.join(known)}")
+        raise SystemExit(f"unknown client {unknown[0]!r}; known are: {', '.join(known)}")
     clients = [client for client in CLIENTS if client.name in names]
     if arguments.uvloop:
         own = [client for client in clients if client.name in ("floor", BASE, OURS)]
         clients += [with_uvloop(client) for client in own]
     for client in clients:
         if client.missing is not None:
-            print(f"{client.key}: {client.missing} is not installed, left out\n")
+            print(f"{client.key} is left out: {client.missing} is not installed\n")
     return [client for client in clients if client.missing is None]
 
 
@@ -480,7 +499,7 @@ def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
         names = tuple(name.strip() for name in arguments.cases.split(","))
     known = {case.name: case for case in (*CASES, *SHAPES)}
     if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"no case {unknown[0]!r}; there are: {', '.join(known)}")
+        raise SystemExit(f"unknown case {unknown[0]!r}; known are: {', '.join(known)}")
     cases = [case for case in known.values() if case.name in names]
     if arguments.events is not None:
         few = max(1, arguments.events // 20)
@@ -497,39 +516,45 @@ def count(text: str) -> int:
     return number
 
 
-def main() -> None:
+def main() -> int:
+    """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
         epilog=f"Clients: {', '.join(client.name for client in CLIENTS)}. "
         f"Cases: {', '.join(case.name for case in (*CASES, *SHAPES))}.",
     )
-    parser.add_argument("--quick", action="store_true", help="the hand-written loop and ours alone")
-    parser.add_argument("--only", metavar="NAME,NAME", help="these clients, and the loop")
-    parser.add_argument("--cases", metavar="NAME,NAME", help="these columns alone")
+    parser.add_argument("--quick", action="store_true", help="only the hand-written loop and ours")
+    parser.add_argument("--only", metavar="NAME,NAME", help="only these clients, and the loop")
+    parser.add_argument("--cases", metavar="NAME,NAME", help="only these columns")
     parser.add_argument("--rounds", type=count, metavar="N", help="default: 5, quick: 3")
-    parser.add_argument("--events", type=count, metavar="N", help="of a burst")
-    parser.add_argument("--uvloop", action="store_true", help="rows under uvloop, too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, too")
+    parser.add_argument("--events", type=count, metavar="N", help="in a burst")
+    parser.add_argument("--uvloop", action="store_true", help="add rows under uvloop")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     parser.add_argument(
-        "--svg", type=Path, metavar="FILE", help="draw the first column, with matplotlib"
+        "--svg", type=Path, metavar="FILE", help="draw the first column with matplotlib"
     )
     arguments = parser.parse_args()
     rounds = arguments.rounds or (3 if arguments.quick else 5)
     results = Results(clients=chosen_clients(arguments), cases=chosen_cases(arguments))
-    told = ", ".join(f"{name} {version}" for name, version in versions(results.clients).items())
-    print(f"{told}\n", flush=True)
+    found = ", ".join(f"{name} {version}" for name, version in versions(results.clients).items())
+    print(f"{found}\n", flush=True)
     measure(results, rounds)
     print(results.markdown() + "\n")
-    for (client, case), words in results.failed.items():
-        print(f"- {client}, {case}, failed: {words}")
-    for verdict in results.verdicts():
-        print(f"- {verdict}")
+    for (client, case), reason in results.failed.items():
+        print(f"- {client}, {case}, failed: {reason}")
+    missed = 0
+    for line, met in results.verdicts():
+        missed += not met
+        print(f"- {line}")
+    for line in results.comparisons():
+        print(f"- {line}")
     print(f"\nMedians of {rounds}. Python {platform.python_version()}, {os.cpu_count()} cores.")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results.plain(), indent=1) + "\n", encoding="utf-8")
     if arguments.svg is not None:
         draw(results, results.cases[0], arguments.svg)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,14 +1,14 @@
-"""One client doing one job against ``replay.py``, and what it cost this process, as a JSON line.
+"""Run one client on one job against ``replay.py``; print its cost to this process as a JSON line.
 
     python benchmarks/speed_clients.py CLIENT CASE URL [--events N] [--streams N] [--uvloop]
 
-``speed.py`` starts it, a new process for each run. It can be run by hand, too, under a profiler:
+``speed.py`` starts it, a new process for each run. It can also be run by hand, under a profiler:
 ``py-spy record -o profile.svg -- python benchmarks/speed_clients.py laplas_async burst URL``.
 
-Each client is used as its documents have it, with its defaults, and hands the text of each event
-to the caller; what came is compared with what was sent, and another text ends the run. Two
-settings are made, and only where many streams are asked for at once: the number of connections
-that clients allow by default (100 or 1,000), and the ceiling of our gate (1,000).
+Each client is used as its documentation shows, with its defaults, and passes the text of each event
+to the caller; what was received is compared with what was sent, and any difference ends the run.
+Two settings are made, and only for many concurrent streams: the number of connections that clients
+allow by default (100 or 1,000), and the ceiling of our gate (1,000).
 """
 
 import argparse
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import replay
 
-# Before laplas_async is imported: its gate never has more in flight than there are files.
+# Before laplas_async is imported: its gate keeps fewer in flight than files may be open.
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -42,13 +42,13 @@ BODY = {"model": MODEL, "messages": MESSAGES}
 STREAM_BODY = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 WARM_EVENTS = 200
-AT_ONCE = 50  # plain calls
+CONCURRENT_CALLS = 50
 MILLISECONDS = {"slow": 20, "memory": 200}  # between two events of a stream
-GATHER_WITHIN = 120.0  # seconds for the slowest client to have all streams open
+GATHER_WITHIN = 120.0  # seconds for the slowest client to open all streams
 
 
 class Job(NamedTuple):
-    """What is asked for. ``streams``: at once."""
+    """What to do. ``streams``: how many at a time."""
 
     case: str
     url: str
@@ -59,7 +59,7 @@ class Job(NamedTuple):
 
     @property
     def base_url(self) -> str:
-        """Which answers the server is to give."""
+        """The base URL that selects the responses of the server."""
         match self.case:
             case "burst":
                 return f"{self.url}/burst/{self.shape}/{self.events}/v1"
@@ -70,9 +70,10 @@ class Job(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """The calls of one client. ``stream`` tells when the answer has begun, and gives its text.
+    """The calls of one client.
 
-    The floor gives the number of bytes.
+    ``stream`` calls its argument when the response has begun, and returns the text; for the floor,
+    the number of bytes.
     """
 
     stream: Callable[[Callable[[], None]], Awaitable[str | int]]
@@ -84,7 +85,7 @@ class Calls(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def floor(job: Job) -> AsyncIterator[Calls]:
-    """``asyncio`` streams: no HTTP but for the end of the head, no JSON, bytes counted."""
+    """``asyncio`` streams: no HTTP except the end of the headers, no JSON, bytes counted."""
     host, _, port = job.url.removeprefix("http://").partition(":")
     path = job.base_url.removeprefix(job.url)
     body = json.dumps(STREAM_BODY).encode()
@@ -100,7 +101,7 @@ async def floor(job: Job) -> AsyncIterator[Calls]:
             while not end.endswith(b"\r\n0\r\n\r\n"):
                 data = await reader.read(65536)
                 if not data:
-                    raise EOFError("the stream was cut")
+                    raise EOFError("the stream was truncated")
                 size += len(data)
                 end = data[-7:] if len(data) >= 7 else (end + data)[-7:]
             return size
@@ -115,7 +116,7 @@ async def floor(job: Job) -> AsyncIterator[Calls]:
 
 @contextlib.asynccontextmanager
 async def by_hand(job: Job) -> AsyncIterator[Calls]:
-    """The loop that people write: aiohttp, ``split``, ``orjson``, a dict."""
+    """The loop that people write by hand: aiohttp, ``split``, ``orjson``, a dict."""
     aiohttp: Any = importlib.import_module("aiohttp")
     orjson: Any = importlib.import_module("orjson")
     url = f"{job.base_url}/chat/completions"
@@ -141,8 +142,8 @@ async def by_hand(job: Job) -> AsyncIterator[Calls]:
 
         async def ask() -> str:
             async with session.post(url, json=BODY, raise_for_status=True) as response:
-                answer = orjson.loads(await response.read())
-            text: str = answer["choices"][0]["message"]["content"]
+                completion = orjson.loads(await response.read())
+            text: str = completion["choices"][0]["message"]["content"]
             return text
 
         yield Calls(stream, ask)
@@ -150,7 +151,7 @@ async def by_hand(job: Job) -> AsyncIterator[Calls]:
 
 @contextlib.asynccontextmanager
 async def ours(job: Job) -> AsyncIterator[Calls]:
-    """``laplas_async``: retries, gate, timeouts and the accumulator as they are by default."""
+    """``laplas_async``: retries, gate, timeouts and the accumulator at their defaults."""
     laplas: Any = importlib.import_module("laplas_async")
     settings: dict[str, Any] = {}
     if job.streams > 1000:
@@ -161,13 +162,13 @@ async def ours(job: Job) -> AsyncIterator[Calls]:
 
         async def stream(begun: Callable[[], None]) -> str:
             length = 0
-            async with client.stream(PROMPT) as answer:
+            async with client.stream(PROMPT) as response:
                 begun()
-                async for chunk in answer:
+                async for chunk in response:
                     length += len(chunk.text)
-                text: str = (await answer.completion()).text
+                text: str = (await response.completion()).text
             if length != len(text):
-                raise AssertionError(f"chunks of {length} characters, an answer of {len(text)}")
+                raise AssertionError(f"chunks of {length} characters, a completion of {len(text)}")
             return text
 
         async def ask() -> str:
@@ -196,7 +197,7 @@ async def over_httpx(job: Job) -> AsyncIterator[Calls]:
                         break
                     for choice in json.loads(event.data)["choices"]:
                         if content := choice["delta"].get("content"):
-                            parts.append(content)  # noqa: PERF401 - as each comes
+                            parts.append(content)  # noqa: PERF401 - one by one, as users do
             return "".join(parts)
 
         async def ask() -> str:
@@ -208,29 +209,29 @@ async def over_httpx(job: Job) -> AsyncIterator[Calls]:
 
 
 def _limits(httpx: Any, job: Job) -> dict[str, Any]:
-    """As many connections as streams, where that is more than is allowed by default."""
+    """As many connections as streams, if that is more than the default."""
     if job.streams < 2:
         return {}
-    # A number: the one over aiohttp takes None for 100.
-    at_once = {"max_connections": job.streams, "max_keepalive_connections": job.streams}
-    return {"limits": httpx.Limits(**at_once)}
+    # A number: the transport over aiohttp takes None for 100.
+    connections = {"max_connections": job.streams, "max_keepalive_connections": job.streams}
+    return {"limits": httpx.Limits(**connections)}
 
 
 def _openai_like(create: Callable[..., Awaitable[Any]]) -> Calls:
-    """A client with ``chat.completions.create`` and attributes."""
+    """A client with ``chat.completions.create`` whose results have attributes."""
 
     async def stream(begun: Callable[[], None]) -> str:
         parts = []
-        answer = await create(**STREAM_BODY)
+        response = await create(**STREAM_BODY)
         begun()
-        async for chunk in answer:
+        async for chunk in response:
             if chunk.choices and (content := chunk.choices[0].delta.content):
-                parts.append(content)  # noqa: PERF401 - as each comes
+                parts.append(content)  # noqa: PERF401 - one by one, as users do
         return "".join(parts)
 
     async def ask() -> str:
-        answer = await create(**BODY)
-        text: str = answer.choices[0].message.content
+        completion = await create(**BODY)
+        text: str = completion.choices[0].message.content
         return text
 
     return Calls(stream, ask)
@@ -238,14 +239,14 @@ def _openai_like(create: Callable[..., Awaitable[Any]]) -> Calls:
 
 @contextlib.asynccontextmanager
 async def openai_python(job: Job) -> AsyncIterator[Calls]:
-    """openai-python over what it uses by itself: httpx2, in old versions httpx."""
+    """openai-python over its default transport: httpx2, in old versions httpx."""
     openai: Any = importlib.import_module("openai")
     settings: dict[str, Any] = {}
     if job.streams > 1:
         new = hasattr(openai, "DefaultAsyncHttpx2Client")
         httpx: Any = importlib.import_module("httpx2" if new else "httpx")
-        made = openai.DefaultAsyncHttpx2Client if new else openai.DefaultAsyncHttpxClient
-        settings["http_client"] = made(**_limits(httpx, job))
+        factory = openai.DefaultAsyncHttpx2Client if new else openai.DefaultAsyncHttpxClient
+        settings["http_client"] = factory(**_limits(httpx, job))
     async with openai.AsyncOpenAI(api_key=KEY, base_url=job.base_url, **settings) as client:
         yield _openai_like(client.chat.completions.create)
 
@@ -297,7 +298,7 @@ async def hugging_face(job: Job) -> AsyncIterator[Calls]:
 @contextlib.asynccontextmanager
 async def litellm_python(job: Job) -> AsyncIterator[Calls]:
     """``litellm.acompletion``."""
-    if job.streams > 1:  # read when it is imported
+    if job.streams > 1:  # read on import
         os.environ["AIOHTTP_CONNECTOR_LIMIT"] = str(job.streams)
         os.environ["AIOHTTP_CONNECTOR_LIMIT_PER_HOST"] = str(job.streams)
     litellm: Any = importlib.import_module("litellm")
@@ -324,11 +325,11 @@ CLIENTS: dict[str, Callable[[Job], AbstractAsyncContextManager[Calls]]] = {
 }
 
 
-# --- what it costs ----------------------------------------------------------------------------
+# --- measuring --------------------------------------------------------------------------------
 
 
 class Meter:
-    """CPU (user and system, of this process) and time between two moments."""
+    """CPU (user and system, of this process) and wall-clock time between two moments."""
 
     def __init__(self) -> None:
         self.cpu = self.seconds = 0.0
@@ -340,44 +341,44 @@ class Meter:
         return used.ru_utime + used.ru_stime
 
     def begin(self) -> None:
-        """It counts from here."""
+        """Start measuring."""
         self._at, self._cpu_at = time.monotonic(), self._cpu_now()
 
     def end(self) -> None:
-        """It counts to here."""
+        """Stop measuring."""
         self.seconds, self.cpu = time.monotonic() - self._at, self._cpu_now() - self._cpu_at
 
 
 def peak_mib() -> float:
-    """The most memory that this process ever had."""
+    """The peak memory of this process."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise OSError("no VmHWM in /proc/self/status")
 
 
-def check(events: int, got: str | int, sent_bytes: int | None = None) -> None:
-    """What came is what was sent. Raises ``AssertionError``."""
-    expected = replay.text_of(events) if isinstance(got, str) else sent_bytes
-    if got != expected:
-        shown = f"{len(got)} characters" if isinstance(got, str) else f"{got} bytes"
-        raise AssertionError(f"{shown} came, and not what was sent")
+def check(events: int, received: str | int, sent_bytes: int | None = None) -> None:
+    """Raise ``AssertionError`` unless what was received is what was sent."""
+    expected = replay.text_of(events) if isinstance(received, str) else sent_bytes
+    if received != expected:
+        size = f"{len(received)} characters" if isinstance(received, str) else f"{received} bytes"
+        raise AssertionError(f"{size} received, and not what was sent")
 
 
 def nothing() -> None:
-    """Nobody wants to know."""
+    """Ignore that the response has begun."""
 
 
 async def run_burst(calls: Calls, job: Job, meter: Meter) -> int:
     meter.begin()
-    got = await calls.stream(nothing)
+    received = await calls.stream(nothing)
     meter.end()
-    check(job.events, got, replay.burst_size(job.events, job.shape))
+    check(job.events, received, replay.burst_size(job.events, job.shape))
     return job.events
 
 
 async def run_slow(calls: Calls, job: Job, meter: Meter) -> int:
-    """All streams at once; it counts from when the last of them is open, and so do the events."""
+    """Run all streams at the same time; cost and events count from when the last one is open."""
     begun = ended = 0
 
     def begin() -> None:
@@ -385,7 +386,7 @@ async def run_slow(calls: Calls, job: Job, meter: Meter) -> int:
         begun += 1
         if begun == job.streams:
             if ended:
-                raise AssertionError(f"{begun - ended} streams at once, not {job.streams}")
+                raise AssertionError(f"{begun - ended} concurrent streams, not {job.streams}")
             meter.begin()
 
     size = sum(len(frame) for frame in replay.script(job.events))
@@ -401,7 +402,7 @@ async def run_slow(calls: Calls, job: Job, meter: Meter) -> int:
 
 
 async def run_plain(calls: Calls, job: Job, meter: Meter) -> int:
-    """First as many that do not count: our gate feels its way, connections are made."""
+    """Make as many unmeasured calls first: our gate starts carefully, connections are opened."""
     left = job.calls
 
     async def some() -> None:
@@ -409,12 +410,12 @@ async def run_plain(calls: Calls, job: Job, meter: Meter) -> int:
         while left > 0:
             left -= 1
             if await calls.ask() != replay.PLAIN_TEXT:
-                raise AssertionError("the text is not what was sent")
+                raise AssertionError("the text received is not what was sent")
 
-    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(some() for _ in range(CONCURRENT_CALLS)))
     left = job.calls
     meter.begin()
-    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(some() for _ in range(CONCURRENT_CALLS)))
     meter.end()
     return job.calls
 
@@ -424,11 +425,11 @@ RUNS = {"burst": run_burst, "slow": run_slow, "memory": run_slow, "plain": run_p
 
 async def live(name: str, job: Job) -> dict[str, float]:
     client = CLIENTS[name]
-    if job.case != "plain":  # what is done only once is done before
+    if job.case != "plain":  # what happens only once happens before
         warm = job._replace(case="burst", events=WARM_EVENTS)
         async with client(warm) as calls:
-            got = await calls.stream(nothing)
-            check(WARM_EVENTS, got, replay.burst_size(WARM_EVENTS, job.shape))
+            received = await calls.stream(nothing)
+            check(WARM_EVENTS, received, replay.burst_size(WARM_EVENTS, job.shape))
     meter = Meter()
     async with client(job) as calls:
         units = await RUNS[job.case](calls, job, meter)
@@ -445,11 +446,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument("case", choices=RUNS)
-    parser.add_argument("url", help="what replay.py prints")
-    parser.add_argument("--events", type=int, default=100_000, help="of a stream")
-    parser.add_argument("--streams", type=int, default=1, help="at once (slow, memory)")
-    parser.add_argument("--calls", type=int, default=4000, help="plain ones")
-    parser.add_argument("--shape", choices=replay.SHAPES, default="openai", help="of a burst")
+    parser.add_argument("url", help="the line that replay.py prints")
+    parser.add_argument("--events", type=int, default=100_000, help="in a stream")
+    parser.add_argument("--streams", type=int, default=1, help="concurrent (slow, memory)")
+    parser.add_argument("--calls", type=int, default=4000, help="plain calls")
+    parser.add_argument("--shape", choices=replay.SHAPES, default="openai", help="in a burst")
     parser.add_argument("--uvloop", action="store_true")
     arguments = parser.parse_args()
     job = Job(
