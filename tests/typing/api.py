@@ -1,0 +1,292 @@
+"""The types that users' programs see: read by mypy and pyright, never executed.
+
+Every public name is used here, so a change of a public signature shows in this file's diff.
+``tests/unit/test_typing.py`` checks that no public name is missing.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, assert_type
+
+import aiohttp
+
+from laplas_async import (
+    DEFAULT_BASE_URL,
+    DEFAULT_MODEL,
+    APIError,
+    Attempt,
+    AuthenticationError,
+    BadRequestError,
+    BatchProgress,
+    BatchReport,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatStream,
+    Choice,
+    ChunkChoice,
+    ConfigError,
+    ConnectionFailedError,
+    Cost,
+    Delta,
+    Event,
+    FunctionCall,
+    FunctionCallDelta,
+    FunctionDefinition,
+    Gate,
+    ImagePart,
+    ImageURL,
+    JournalError,
+    JSONSchema,
+    LaplasClient,
+    LaplasError,
+    Limits,
+    Logprobs,
+    Message,
+    NotFoundError,
+    Outcome,
+    OutcomeStream,
+    OutOfCreditsError,
+    Pace,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestParameters,
+    RequestTimeoutError,
+    ResponseFormat,
+    RetryPolicy,
+    ServerError,
+    StreamAPIError,
+    StreamError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+    TextPart,
+    Timeouts,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    TopLogprob,
+    TransportError,
+    Usage,
+    run_batch,
+    to_dict,
+)
+
+# --- the client and its settings --------------------------------------------------------------
+
+MODEL: str = DEFAULT_MODEL
+BASE_URL: str = DEFAULT_BASE_URL
+
+
+def on_event(event: Event) -> None:
+    assert_type(event.kind, Literal["attempt", "rejected", "retry", "limit"])
+    assert_type(event.pace, Pace)
+    assert_type(event.attempt, Attempt | None)
+    assert_type(event.delay, float | None)
+
+
+def retry_when(error: LaplasError) -> bool:
+    return isinstance(error, ServerError)
+
+
+def settings(session: aiohttp.ClientSession, context: ssl.SSLContext) -> list[LaplasClient]:
+    timeouts = Timeouts(connect=10, first_token=120.0, idle=None, total=600)
+    assert_type(timeouts.idle, float | None)
+    retry = RetryPolicy(max_attempts=3, max_elapsed=60, when=retry_when, jitter=lambda delay: delay)
+    limits = Limits(
+        concurrency=50,
+        requests_per_minute=600,
+        tokens_per_minute=100_000,
+        adaptive=True,
+        max_wait=5,
+    )
+    gate = Gate(limits)
+    assert_type(gate.pace, Pace)
+    return [
+        LaplasClient(),
+        LaplasClient("key", "https://host/v1", model="m"),
+        LaplasClient(timeouts=timeouts, retry=retry, limits=limits, on_event=on_event),
+        LaplasClient(gate=gate, headers={"X-Team": "a"}, session=session),
+        LaplasClient(ssl_context=context, ca_file=Path("ca.pem")),
+    ]
+
+
+async def pace_and_end(client: LaplasClient) -> None:
+    assert_type(client.pace.rate, float | None)
+    assert_type(client.pace.concurrency, int)
+    assert_type(client.pace.in_flight, int)
+    assert_type(client.pace.waiting, int)
+    assert_type(client.pace.rejected, int)
+    assert_type(client.on_event, Callable[[Event], None] | None)
+    assert_type(client.gate, Gate)
+    await client.aclose()
+    await client.aclose(drain=30)
+
+
+# --- messages and parameters ------------------------------------------------------------------
+
+
+def conversation() -> list[Message]:
+    image = ImagePart(ImageURL("https://host/a.png", detail="low"))
+    call = ToolCall("call-1", FunctionCall("get_weather", "{}"))
+    return [
+        Message("system", "Be brief."),
+        Message("user", [TextPart("What is this?"), image, {"type": "text", "text": "Say."}]),
+        Message("assistant", tool_calls=[call]),
+        Message("tool", "12 C", tool_call_id="call-1"),
+    ]
+
+
+def parameters() -> RequestParameters:
+    weather = FunctionDefinition("get_weather", "The weather of a city.", {"type": "object"})
+    return {
+        "max_tokens": 100,
+        "temperature": 0.2,
+        "stop": ["\n"],
+        "tools": [Tool(weather), {"type": "function", "function": {"name": "get_time"}}],
+        "response_format": ResponseFormat("json_schema", JSONSchema("label", {"type": "string"})),
+    }
+
+
+# --- calls ------------------------------------------------------------------------------------
+
+
+async def complete(client: LaplasClient) -> None:
+    assert_type(await client.complete("Name a river."), ChatCompletion)
+    dicts: list[Mapping[str, Any]] = [{"role": "user", "content": "Name a river."}]
+    assert_type(await client.complete(dicts, timeouts=30, seed=1), ChatCompletion)
+    completion = await client.complete(
+        conversation(),
+        model="m",
+        timeouts=Timeouts(total=60),
+        extra_headers={"X-Trace": "1"},
+        extra_body={"new_field": True},
+        **parameters(),
+    )
+    assert_type(completion.text, str)
+    assert_type(completion.finish_reason, str | None)
+    assert_type(completion.tool_calls, list[ToolCall])
+    assert_type(completion.message, Message)
+    assert_type(completion.attempts, tuple[Attempt, ...])
+    assert_type(completion.choices, list[Choice])
+    assert_type(completion.usage, Usage | None)
+    assert_type(completion.choices[0].logprobs, Logprobs | None)
+    assert_type(to_dict(completion), dict[str, Any])
+
+
+async def stream(client: LaplasClient) -> None:
+    async with client.stream("Tell me a story.", temperature=1) as stream:
+        assert_type(stream, ChatStream)
+        async for chunk in stream:
+            assert_type(chunk, ChatCompletionChunk)
+            assert_type(chunk.text, str)
+            assert_type(chunk.choices, list[ChunkChoice])
+            assert_type(chunk.choices[0].delta, Delta)
+            assert_type(chunk.choices[0].delta.tool_calls, list[ToolCallDelta] | None)
+            assert_type(chunk.usage, Usage | None)
+        async for text in stream.text():
+            assert_type(text, str)
+        assert_type(stream.partial, ChatCompletion)
+        assert_type(stream.attempts, tuple[Attempt, ...])
+        assert_type(stream.request_id, str | None)
+        assert_type(await stream.completion(), ChatCompletion)
+        await stream.aclose()
+
+
+async def create(client: LaplasClient, messages: Sequence[Message]) -> None:
+    assert_type(await client.chat.completions.create(messages=messages), ChatCompletion)
+    assert_type(
+        await client.chat.completions.create(messages=messages, stream=False), ChatCompletion
+    )
+    assert_type(await client.chat.completions.create(messages=messages, stream=True), ChatStream)
+
+
+async def requests() -> AsyncIterator[Mapping[str, Any]]:
+    yield {"messages": "Name a river."}
+
+
+async def fan_out(client: LaplasClient) -> None:
+    assert_type(client.map([{"messages": "a"}], ordered=True, buffer=10), OutcomeStream)
+    async with client.map(requests()) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Outcome)
+            assert_type(outcome.ok, bool)
+            assert_type(outcome.completion, ChatCompletion | None)
+            assert_type(outcome.error, LaplasError | None)
+            assert_type(outcome.attempts, tuple[Attempt, ...])
+
+
+def on_progress(progress: BatchProgress) -> None:
+    assert_type(progress.rows, int | None)
+    assert_type(progress.pace, Pace)
+
+
+async def batch(client: LaplasClient) -> None:
+    report = await run_batch(
+        "in.jsonl", Path("out.jsonl"), client=client, ordered=True, on_progress=on_progress
+    )
+    assert_type(report, BatchReport)
+    assert_type(report.ok, bool)
+    assert_type(report.failures, dict[str, int])
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def values(
+    completion: ChatCompletion,
+    usage: Usage,
+    logprobs: Logprobs,
+    call: FunctionCallDelta,
+    attempt: Attempt,
+) -> None:
+    assert_type(usage.total_tokens, int)
+    assert_type(completion.cost, Cost | None)
+    assert_type(logprobs.content, list[TokenLogprob] | None)
+    for token in logprobs.content or ():
+        assert_type(token.logprob, float)
+        for top in token.top_logprobs:
+            assert_type(top, TopLogprob)
+    assert_type(call.arguments, str | None)
+    assert_type(attempt.may_be_billed, bool)
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def errors(error: LaplasError) -> None:
+    assert_type(error.attempts, tuple[Attempt, ...])
+    assert_type(error.message, str)
+    match error:
+        case ConfigError():
+            value_error: ValueError = error
+            print(value_error)
+        case QuotaExceededError() | RateLimitError() | ServerError():
+            assert_type(error.retry_after, float | None)
+        case BadRequestError() | AuthenticationError() | NotFoundError():
+            assert_type(error.status, int | None)
+        case OutOfCreditsError() | PermissionDeniedError():
+            assert_type(error.code, str | None)
+        case APIError():
+            assert_type(error.request_id, str | None)
+        case RequestTimeoutError():
+            timeout: TimeoutError = error
+            print(timeout)
+        case ConnectionFailedError():
+            assert_type(error.sent, bool)
+        case TransportError():
+            assert_type(error.request_id, str | None)
+        case StreamTimeoutError():
+            assert_type(error.phase, str)
+        case StreamAPIError():
+            assert_type(error.status, int | None)
+        case StreamTruncatedError() | StreamProtocolError():
+            assert_type(error.partial, ChatCompletion)
+        case StreamError():
+            assert_type(error.partial, ChatCompletion)
+        case JournalError():
+            assert_type(error.line, int | None)
+        case _:
+            pass
