@@ -100,6 +100,59 @@ def test_message_code_status_and_id_are_found_in_every_shape(
 
 
 @pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([{"error": {"message": "m", "code": 400}}], "m"),
+        ([[{"error": {"message": "m"}}]], "m"),
+        ({"error": json.dumps({"message": "m", "code": 400})}, "m"),
+        ({"message": json.dumps({"error": json.dumps({"message": "m"})})}, "m"),
+        (f"b'{json.dumps({'error': {'message': 'm'}})}'", "m"),
+        ('upstream: {"error": {"message": "m"}}', 'upstream: {"error": {"message": "m"}}'),
+        ({"error_type": "t", "error_message": "m"}, "m"),
+        ({"errorMessage": "m"}, "m"),
+        ({"Message": "m", "__type": "ThrottlingException"}, "m"),
+        ({"success": False, "errors": [{"code": 7, "message": "a"}, {"message": "b"}]}, "a; b"),
+        ({"errors": {"message": "m"}}, "m"),
+        ({"detail": {"error": {"message": "m"}}}, "m"),
+        ({"message": "own", "details": [{"description": "other"}]}, "own"),
+        ({"fault": {"faultstring": "m", "detail": {"errorcode": "c"}}}, "m"),
+        ({"error": {"error": {"message": "m"}}}, "m"),
+        ({"error": True, "message": "m"}, "m"),
+        (
+            {"error": {"message": "Provider error", "metadata": {"raw": '{"message": "m"}'}}},
+            "Provider error: m",
+        ),
+        ({"unknown": {"field": "two words"}}, "two words"),
+        ({"detail": [{"loc": ["body"], "msg": "a"}]}, "a (at ['body'])"),
+        ("[not JSON", "[not JSON"),
+    ],
+)
+def test_the_message_is_found_wherever_it_is(body: Any, message: str) -> None:
+    assert read_failure(body).message == message
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("RESOURCE_EXHAUSTED", 429),
+        ("rate_limit_exceeded", 429),
+        ("UNAVAILABLE", 503),
+        ("insufficient_system_resource", 503),
+        ("DEADLINE_EXCEEDED", 504),
+        ("INVALID_ARGUMENT", 400),
+        ("BadRequestError", 400),
+        ("invalid_api_key", 401),
+        ("permission_denied", 403),
+        ("model_not_found", 404),
+        ("something_else", None),
+    ],
+)
+def test_a_code_implies_a_status(code: str, status: int | None) -> None:
+    assert read_failure({"error": {"message": "m", "code": code}}).status == status
+    assert read_failure({"error": {"message": "m", "code": code}, "status": 418}).status == 418
+
+
+@pytest.mark.parametrize(
     ("page", "text"),
     [
         ("<html><h1>502 Bad Gateway</h1><hr>nginx</html>", "an HTML page: 502 Bad Gateway nginx"),
@@ -144,7 +197,16 @@ def test_only_the_beginning_of_a_hostile_page_is_parsed(page: str) -> None:
         ({"error": "", "choices": []}, False),
         ({"choices": [], "message": "m", "status": 1}, False),
         ({"message": "m"}, False),
+        ({"error_type": "t", "error_message": "m"}, True),
+        ({"object": "error", "message": "m"}, True),
+        ({"detail": "Not Found"}, True),
+        ({"errors": [{"message": "m"}]}, True),
+        ({"success": False}, True),
+        ([{"error": {"message": "m"}}], True),
+        ([], False),
+        ("error", False),
         ({"usage": {}}, False),
+        ({"id": "c", "object": "chat.completion.chunk"}, False),
         ({}, False),
     ],
 )
@@ -202,6 +264,59 @@ def test_a_quota_is_also_recognised_by_its_code() -> None:
     assert error.code == "insufficient_quota"
     assert is_quota(QUOTA)
     assert not is_quota("Too Many Requests")
+
+
+@pytest.mark.parametrize(
+    ("message", "quota"),
+    [
+        ("free-models-per-day", True),
+        ("Limit 100000 tokens per day (TPD). Please try again in 7m12s", True),
+        ("monthly_limit_reached", True),
+        ("hourly", True),
+        ("50 requests every 24 hours", True),
+        ("100 requests/day", True),
+        ("You exceeded your current quota, please check your plan and billing", True),
+        ("You exceeded your current quota. Please retry in 1.2s", False),
+        ("free tier: 10 requests per minute", False),
+        ("quota of tokens per min exceeded", False),
+        ("Too many requests, please wait a day or two", False),
+        ("Rate limit: try again in 20s", False),
+        ("max 5 concurrent requests", False),
+    ],
+)
+def test_a_long_period_is_a_quota_and_a_short_one_is_not(message: str, *, quota: bool) -> None:
+    kind = QuotaExceededError if quota else RateLimitError
+    for body in ({"message": message}, {"error": {"message": message}}, [{"error": message}]):
+        assert type(error_of(429, body)) is kind
+    assert type(error_of(429, message.encode())) is kind
+
+
+def test_a_quota_named_in_the_details_is_recognised() -> None:
+    """Google words every limit alike; only ``quotaId`` tells the minute from the day."""
+
+    def body(period: str) -> Any:
+        violation = {"quotaId": f"GenerateRequestsPer{period}PerProject-FreeTier"}
+        details = [{"violations": [violation]}, {"@type": "RetryInfo", "retryDelay": "28s"}]
+        message = "You exceeded your current quota. Please retry in 28.5s."
+        return [{"error": {"code": 429, "message": message, "details": details}}]
+
+    error = error_of(429, body("Minute"))
+    assert type(error) is RateLimitError
+    assert error.retry_after == 28.5
+    assert type(error_of(429, body("Day"))) is QuotaExceededError
+
+
+def test_the_longest_delay_of_headers_and_body_counts() -> None:
+    body = {"message": "retry in 3s"}
+    assert error_of(429, body, retry_after="1").retry_after == 3.0
+    assert error_of(503, body, retry_after="9").retry_after == 9.0
+    assert error_of(503, body).retry_after == 3.0
+    assert error_of(400, body).retry_after is None
+
+
+@pytest.mark.parametrize("status", [498, 499, 520, 521, 525, 529, 530])
+def test_a_gateway_s_own_status_is_a_server_error(status: int) -> None:
+    assert type(error_of(status)) is ServerError
 
 
 @pytest.mark.parametrize(
@@ -289,6 +404,14 @@ def texts(value: Any) -> list[str]:
 @pytest.mark.parametrize("body", spellings())
 def test_the_key_is_redacted_from_a_body_however_it_is_escaped(body: bytes) -> None:
     assert not shows_the_key(api_error(401, {}, body, now=NOW, secret=KEY))
+
+
+def test_a_key_escaped_in_json_inside_a_string_is_redacted() -> None:
+    escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
+    body = json.dumps({"error": f'{{"message": "bad key {escaped}"}}'}).encode()
+    error = api_error(401, {}, body, now=NOW, secret=KEY)
+    assert KEY not in str(error)
+    assert "bad key ***" in str(error)
 
 
 @pytest.mark.parametrize("name", ["location", "x-request-id", "x-inference-id"])

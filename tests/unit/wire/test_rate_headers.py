@@ -5,6 +5,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from laplas_async.wire.error_body import api_error
 from laplas_async.wire.rate_headers import reset_delay, retry_after
@@ -46,10 +47,34 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert api_error(429, {"retry-after": value}, b"", now=NOW).retry_after == delay
 
 
-def test_milliseconds_take_precedence() -> None:
-    assert retry_after({"retry-after": "9", "retry-after-ms": "250"}, now=NOW) == 0.25
+def test_the_larger_of_seconds_and_milliseconds_counts() -> None:
+    assert retry_after({"retry-after": "1", "retry-after-ms": "0"}, now=NOW) == 1.0
+    assert retry_after({"retry-after": "1", "retry-after-ms": "2500"}, now=NOW) == 2.5
+    assert retry_after({"retry-after-ms": "250"}, now=NOW) == 0.25
     assert retry_after({"retry-after": "9", "retry-after-ms": "x"}, now=NOW) == 9.0
     assert retry_after({}, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3, 2", 3.0),
+        ("2,30", 30.0),
+        ("soon, 4", 4.0),
+        (f"5, {formatdate(NOW + 90, usegmt=True)}", 90.0),
+        (f"{formatdate(NOW + 90, usegmt=True)}, {formatdate(NOW + 30, usegmt=True)}", 90.0),
+        (",", None),
+        (str(NOW + 20), 20.0),
+    ],
+)
+def test_the_largest_of_folded_headers_counts(value: str, seconds: float | None) -> None:
+    delay = retry_after({"retry-after": value}, now=NOW)
+    assert delay == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_the_largest_of_repeated_headers_counts() -> None:
+    headers = CIMultiDict([("Retry-After", "2"), ("retry-after", "7"), ("Retry-After", "3")])
+    assert retry_after(headers, now=NOW) == 7.0
 
 
 @settings(deadline=None)
@@ -73,6 +98,17 @@ def test_every_value_is_a_delay_or_none(value: str, now: float) -> None:
         (str(NOW + 12), 12.0),
         (str(int((NOW + 12) * 1000)), 12.0),
         (str(NOW - 12), 0.0),
+        ("120ms", 0.12),
+        ("6 m 0 s", 60.0),
+        ("1.5m", 60.0),
+        ("500us", 0.0005),
+        ("1d", 60.0),
+        ("2023-11-14T22:13:32Z", 12.0),
+        ("2023-11-14T23:13:32+01:00", 12.0),
+        ("2023-11-14T22:13:32", 12.0),
+        (formatdate(NOW + 12, usegmt=True), 12.0),
+        ("-1", None),
+        ("9999-99-99T00:00:00Z", None),
         ("soon", None),
         ("", None),
         ("-", None),
@@ -81,6 +117,12 @@ def test_every_value_is_a_delay_or_none(value: str, now: float) -> None:
 def test_when_none_remain_the_delay_is_the_reset(reset: str, seconds: float | None) -> None:
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
     assert reset_delay(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("remaining", ["-1", "-0.5", "unknown", "", "nan"])
+def test_an_unknown_number_remaining_is_not_zero(remaining: str) -> None:
+    headers = {"x-ratelimit-remaining": remaining, "x-ratelimit-reset": "9"}
+    assert reset_delay(headers, now=NOW) is None
 
 
 def test_when_some_remain_there_is_no_delay() -> None:
