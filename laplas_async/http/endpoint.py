@@ -1,4 +1,4 @@
-"""What a connection is made from: URL, headers, proxy, certificate authorities, sockets.
+"""What a connection is made from: URL, headers, certificate authorities, sockets.
 
 Everything is checked here before a connection is opened. This module refuses to open one
 (``http.transport`` does).
@@ -7,7 +7,6 @@ Everything is checked here before a connection is opened. This module refuses to
 import re
 import socket
 import ssl
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yarl
+from multidict import CIMultiDict
 
 from laplas_async.errors import ConfigError
 
@@ -101,20 +101,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def environment_proxy(url: yarl.URL) -> str | None:
-    """Return the proxy that the environment configures for a URL, or None.
-
-    Blocks: some systems keep their proxy settings in files or a registry.
-    """
-    if is_loopback(url.host or "") or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
-
-
 def load_ca(path: str | Path) -> ssl.SSLContext:
     """Return a context that trusts the authorities in a file and no others.
 
@@ -138,3 +124,20 @@ def make_socket(address: tuple[int, int, int, str, object]) -> socket.socket:
     except OSError:
         pass  # a connection without keep-alive is better than none
     return made
+
+
+def join_headers(*headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Merge headers; names are case-insensitive and the last value wins."""
+    joined: CIMultiDict[str] = CIMultiDict()
+    for some in headers:
+        joined.update(some)
+    return joined
+
+
+def keep_large_blocks() -> None:
+    """Make the C library keep blocks of the size that asyncio reads into (256 KiB).
+
+    glibc maps such a block anew for every read, which costs more than everything else done for a
+    token, until a block of at least that size has been freed once: this one. No effect elsewhere.
+    """
+    bytes(512 * 1024)

@@ -6,6 +6,9 @@ interpret bodies (``calls``, ``pacing`` and ``wire`` do).
 
 import asyncio
 import functools
+import inspect
+import io
+import os
 import re
 import ssl
 import time
@@ -15,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDict
+import yarl
 
 from laplas_async.errors import (
     APIError,
@@ -29,9 +32,18 @@ from laplas_async.http.endpoint import (
     check_header_value,
     check_headers,
     check_url,
-    environment_proxy,
+    join_headers,
+    keep_large_blocks,
     load_ca,
     make_socket,
+)
+from laplas_async.http.proxy import (
+    SOCKS_SCHEMES,
+    environment_proxy,
+    is_proxy_error,
+    load_socks,
+    proxy_errors,
+    socks_connector,
 )
 from laplas_async.wire.codec import prepare, redact
 from laplas_async.wire.error_body import api_error, request_id
@@ -46,6 +58,22 @@ _MAX_ERROR_BYTES = 64 * 1024
 # Shorter keys ("test", "x") are words that occur in ordinary messages: redacting them would garble
 # those, and no real key is that short.
 _SHORTEST_SECRET = 8
+
+# Bytes. Longer bodies are written in pieces, so that the loop can do other work between them;
+# aiohttp warns above 1 MiB. Fixed by test_transport.py.
+_LARGE_BODY = 512 * 1024
+# Bytes of one response header, and how many headers. Gateways add tokens, policies and traces:
+# beyond aiohttp's 8,190 bytes, next to a completion that has been produced and billed.
+_MAX_HEADER_BYTES = 64 * 1024
+_HEADER_LIMITS: dict[str, Any] = {
+    name: limit
+    for name, limit in (
+        ("max_line_size", _MAX_HEADER_BYTES),
+        ("max_field_size", _MAX_HEADER_BYTES),
+        ("max_headers", 1024),
+    )
+    if name in inspect.signature(aiohttp.ClientSession).parameters  # the last is new in 3.14
+}
 
 TRANSFER_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
 
@@ -189,10 +217,10 @@ class Transport:
         }
         configured = check_headers(headers)
         # Streams are not compressed: a compressing proxy collects tokens before it sends any.
-        self._stream_headers = _join(
+        self._stream_headers = join_headers(
             {"Accept": "text/event-stream", "Accept-Encoding": "identity"}, own, configured
         )
-        self._plain_headers = _join({"Accept": "application/json"}, own, configured)
+        self._plain_headers = join_headers({"Accept": "application/json"}, own, configured)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigError("ssl_context: must be an ssl.SSLContext")
         if session is not None and (ssl_context is not None or ca_file is not None):
@@ -208,7 +236,11 @@ class Transport:
         # kept afterwards: aiohttp warns about a session that is dropped before its connector.
         self._measuring: aiohttp.ClientSession | None = None
         self._measured = False
-        self._proxy: str | None = None
+        self._proxy: yarl.URL | None = None
+        self._socks_proxy: yarl.URL | None = None
+        self._socks: Any = None  # the module aiohttp_socks, once it is needed
+        self._errors: tuple[type[Exception], ...] = TRANSFER_ERRORS
+        self._process = 0  # that opened the session
         self._lock = asyncio.Lock()
 
     async def send(
@@ -234,18 +266,19 @@ class Transport:
         try:
             response = await session.post(
                 self.url,
-                data=body,
-                headers=_join(own, headers) if headers else own,
+                data=body if len(body) <= _LARGE_BODY else io.BytesIO(body),
+                headers=join_headers(own, headers) if headers else own,
                 # Law 7. Following one would send the key elsewhere or turn the POST into a GET;
                 # the error names the new location instead.
                 allow_redirects=False,
                 proxy=self._proxy,
                 raise_for_status=False,
                 timeout=_client_timeout(connect_timeout, owned=self._given is None),
+                **_HEADER_LIMITS,
             )
         except aiohttp.InvalidURL as error:
             raise ConfigError(f"base_url: {error}") from error
-        except TRANSFER_ERRORS as error:
+        except self._errors as error:
             failure = _map_error(error, None)
         except (RuntimeError, ValueError) as error:  # a caller's session: closed, or misconfigured
             raise ConfigError(f"the aiohttp session cannot send: {error}") from error
@@ -254,9 +287,15 @@ class Transport:
         raise failure  # outside of the except block, so that it has no context but its cause
 
     async def close(self) -> None:
-        """Close the session, unless it is the caller's. Safe to call twice."""
+        """Close the session, unless it is the caller's. Safe to call twice.
+
+        In a forked child it only forgets the session: the sockets are registered with an event loop
+        that the parent still uses, and closing them here would stop that.
+        """
         session = self._session
         self._session = None
+        if self._process != os.getpid():
+            return
         if self._given is None and session is not None:
             await session.close()  # and with its connections, the measuring one
 
@@ -269,14 +308,11 @@ class Transport:
         async with self._lock:
             if self._session is None or self._session.closed:
                 await asyncio.to_thread(self._load)
+                self._process = os.getpid()
                 if self._given is not None:
                     self._session = self._given
                     return self._session
-                connector = aiohttp.TCPConnector(
-                    limit=0,  # the gate decides how many run at once
-                    ssl=self._ssl_context if self._ssl_context is not None else True,
-                    socket_factory=make_socket,
-                )
+                connector = self._connector()
                 cookies = aiohttp.DummyCookieJar()
                 self._session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
                 if self._on_connect is not None and not self._measured:
@@ -290,6 +326,17 @@ class Transport:
                     )
             return self._session
 
+    def _connector(self) -> aiohttp.BaseConnector:
+        options: dict[str, Any] = {
+            "limit": 0,  # the gate decides how many run at once
+            "ssl": self._ssl_context if self._ssl_context is not None else True,
+        }
+        if self._socks_proxy is None:
+            return aiohttp.TCPConnector(socket_factory=make_socket, **options)
+        connector: aiohttp.BaseConnector
+        connector = socks_connector(self._socks, self._socks_proxy, options)
+        return connector
+
     def _load(self) -> None:
         """Do everything that blocks before the first request, in a thread (law 6).
 
@@ -300,19 +347,15 @@ class Transport:
         prepare()
         if self._given is not None:
             return  # it has its own proxies and certificates
-        self._proxy = environment_proxy(self.url)
+        proxy = environment_proxy(self.url)
+        if proxy is not None and proxy.scheme in SOCKS_SCHEMES:
+            self._socks_proxy, self._socks = proxy, load_socks()
+            self._errors = (*TRANSFER_ERRORS, *proxy_errors(self._socks))
+        else:
+            self._proxy = proxy
         if self._ca_file is not None and self._ssl_context is None:
             self._ssl_context = load_ca(self._ca_file)
-        _keep_large_blocks()
-
-
-def _keep_large_blocks() -> None:
-    """Make the C library keep blocks of the size that asyncio reads into (256 KiB).
-
-    glibc maps such a block anew for every read, which costs more than everything else done for a
-    token, until a block of at least that size has been freed once: this one. No effect elsewhere.
-    """
-    bytes(512 * 1024)
+        keep_large_blocks()
 
 
 def _trace(on_connect: Callable[[float], None]) -> aiohttp.TraceConfig:
@@ -338,14 +381,6 @@ def _client_timeout(connect: float | None, *, owned: bool) -> aiohttp.ClientTime
     return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
-def _join(*headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Merge headers; names are case-insensitive and the last value wins."""
-    joined: CIMultiDict[str] = CIMultiDict()
-    for some in headers:
-        joined.update(some)
-    return joined
-
-
 def _map_error(error: BaseException, request_id: str | None) -> LaplasError:
     """Map one of aiohttp's errors to ours, its cause. The only place that does."""
     # Law 7. A parser error quotes what the server sent, which may echo the key: so it is no cause,
@@ -358,6 +393,12 @@ def _map_error(error: BaseException, request_id: str | None) -> LaplasError:
         not isinstance(error, aiohttp.ClientHttpProxyError)
     ):
         fault = re.split(r"\n|\bb?['\"]", error.message.strip())[0].strip(" :")
+        if fault.startswith(("Got more than", "Too many headers")):
+            return ConnectionFailedError(
+                f"the response's headers are larger than the limit of {_MAX_HEADER_BYTES} bytes",
+                request_id=request_id,
+                permanent=True,  # the service's next response would be as large, and billed too
+            )
         return ConnectionFailedError(
             f"the response is not valid HTTP: {fault or type(error).__name__}",
             request_id=request_id,
@@ -372,13 +413,19 @@ def _map_connection_error(error: BaseException, request_id: str | None) -> Lapla
     match error:
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return RequestTimeoutError(f"could not connect in time: {message}", phase="connect")
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+        case (
+            aiohttp.ClientConnectorCertificateError()
+            | aiohttp.ClientConnectorSSLError()
+            | ssl.SSLCertVerificationError()  # through a SOCKS proxy
+        ):
             return ConnectionFailedError(
                 f"the certificate is not trusted: {message} (for a private authority, pass "
                 "ca_file=)",
                 sent=False,
                 permanent=True,
             )
+        case _ if is_proxy_error(error):
+            return ConnectionFailedError(f"could not connect by the proxy: {message}", sent=False)
         case aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
             return ConnectionFailedError(f"could not connect: {message}", sent=False)
         case aiohttp.ClientHttpProxyError():

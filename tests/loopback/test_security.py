@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yarl
 from aiohttp import web
 
 from laplas_async import (
@@ -23,7 +22,7 @@ from laplas_async import (
     RetryPolicy,
     StreamProtocolError,
 )
-from laplas_async.http.endpoint import environment_proxy, make_socket
+from laplas_async.http.endpoint import make_socket
 from laplas_async.http.transport import MAX_BODY_BYTES
 from laplas_async.simulator import Fault, Simulator
 
@@ -198,27 +197,6 @@ async def test_a_proxy_from_the_environment_is_used(
         async with client:
             await failing(client, streamed=False)
     assert asked == [b"POST http://service.invalid/v1/chat/completions HTTP/1.1\r\n"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "url", "proxy"),
-    [
-        ({}, "https://x/v1", None),
-        ({"https_proxy": "http://p:1"}, "https://x/v1", "http://p:1"),
-        ({"https_proxy": "p:1"}, "https://x/v1", "http://p:1"),
-        ({"all_proxy": "http://p:1"}, "https://x/v1", "http://p:1"),
-        ({"https_proxy": "http://p:1", "no_proxy": "x"}, "https://x/v1", None),
-        ({"all_proxy": "http://p:1"}, "http://localhost:1/v1", None),
-        ({"all_proxy": "http://p:1"}, "http://127.0.0.1:1/v1", None),
-        ({"all_proxy": "socks5://p:1"}, "https://x/v1", None),
-    ],
-)
-def test_the_proxy_depends_on_scheme_and_host(
-    variables: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert environment_proxy(yarl.URL(url)) == proxy
 
 
 def test_sockets_use_tcp_keep_alive() -> None:

@@ -16,7 +16,6 @@ from laplas_async.http.endpoint import (
     Secret,
     check_headers,
     check_url,
-    environment_proxy,
     make_socket,
 )
 
@@ -159,47 +158,6 @@ def test_any_text_is_either_a_url_or_refused(text: str, before: str) -> None:
             return
     assert url.scheme in ("http", "https")
     assert url.path.endswith("/chat/completions")
-
-
-# --- the environment's proxy ------------------------------------------------------------------
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for scheme in ("http", "https", "all", "no"):
-        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
-        monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
-    monkeypatch.delenv("REQUEST_METHOD", raising=False)
-    return monkeypatch
-
-
-@pytest.mark.parametrize(
-    ("variables", "url", "proxy"),
-    [
-        ({}, "https://h/v1", None),
-        ({"HTTPS_PROXY": "http://p:3128"}, "https://h/v1", "http://p:3128"),
-        ({"https_proxy": "http://p:3128"}, "https://h/v1", "http://p:3128"),
-        ({"HTTPS_PROXY": "http://p:3128"}, "http://h/v1", None),
-        ({"HTTP_PROXY": "http://p:3128"}, "http://h/v1", "http://p:3128"),
-        ({"ALL_PROXY": "http://p:3128"}, "https://h/v1", "http://p:3128"),
-        ({"HTTPS_PROXY": "p:3128"}, "https://h/v1", "http://p:3128"),
-        ({"HTTPS_PROXY": "https://p"}, "https://h/v1", "https://p"),
-        ({"HTTPS_PROXY": "socks5://p"}, "https://h/v1", None),
-        ({"HTTPS_PROXY": ""}, "https://h/v1", None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h"}, "https://h/v1", None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": ".h"}, "https://a.h/v1", None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "*"}, "https://h/v1", None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h:8"}, "https://h:8/v1", None),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "h:8"}, "https://h:9/v1", "http://p"),
-        ({"HTTPS_PROXY": "http://p", "NO_PROXY": "other"}, "https://h/v1", "http://p"),
-    ],
-)
-def test_the_proxy_is_the_one_the_environment_configures(
-    environment: pytest.MonkeyPatch, variables: dict[str, str], url: str, proxy: str | None
-) -> None:
-    for name, value in variables.items():
-        environment.setenv(name, value)
-    assert environment_proxy(yarl.URL(url)) == proxy
 
 
 # --- the socket -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """``Transport`` and ``Response`` against a socket that sends prepared bytes."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -27,20 +28,36 @@ class Server:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.heads: list[str] = []
+        self.bodies: list[bytes] = []
+        self.speaks_socks = False
+        self.destinations: list[bytes] = []
         self.stays_open = False
         self.port = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.speaks_socks:
+            await self.greet(reader, writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         length = int(head.lower().split("content-length:")[1].split("\r\n")[0])
-        await reader.readexactly(length)
+        self.bodies.append(await reader.readexactly(length))
         for piece in self.pieces:
             writer.write(piece)
             await writer.drain()
         if self.stays_open:
             await reader.read()
         writer.close()
+
+    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Speak SOCKS 5 (RFC 1928) without authentication, as the proxy and the destination."""
+        _, count = await reader.readexactly(2)
+        await reader.readexactly(count)
+        writer.write(b"\x05\x00")
+        _, _, _, kind, length = await reader.readexactly(5)
+        assert kind == 3  # a name, which the proxy resolves
+        self.destinations.append(await reader.readexactly(length))
+        await reader.readexactly(2)
+        writer.write(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
 
     def answer(self, *pieces: bytes, stays_open: bool = False) -> None:
         self.pieces = list(pieces)
@@ -249,6 +266,103 @@ async def test_the_status_alone_is_an_error_when_the_body_breaks(
     response = await post(transport)
     assert (await response.error()).status == 503
     response.close()
+
+
+# --- large requests and headers ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [2, 512 * 1024, 512 * 1024 + 1, 3 * 1024 * 1024])
+async def test_a_body_of_any_size_is_sent_without_a_warning(
+    transport: Transport, server: Server, size: int
+) -> None:
+    """aiohttp warns about bytes above 1 MiB, and warnings are errors here."""
+    server.answer(OK + b"Content-Length: 0\r\n\r\n")
+    body = b'"' + b"x" * (size - 2) + b'"'
+    response = await transport.send(body, stream=False, connect_timeout=5.0)
+    await response.read_all()
+    assert server.bodies == [body]
+    assert f"Content-Length: {size}\r\n" in server.heads[0]
+    assert "Content-Type: application/json\r\n" in server.heads[0]
+
+
+@pytest.mark.parametrize("size", [8_000, 9_000, 60_000])
+async def test_a_response_header_may_have_64_kib(
+    transport: Transport, server: Server, size: int
+) -> None:
+    server.answer(OK + b"X-Trace: " + b"x" * size + b"\r\nContent-Length: 2\r\n\r\nhi")
+    assert await (await post(transport)).read_all() == b"hi"
+
+
+async def test_a_response_may_have_many_headers(transport: Transport, server: Server) -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(120))
+    server.answer(OK + many + b"Content-Length: 2\r\n\r\nhi")
+    assert await (await post(transport)).read_all() == b"hi"
+
+
+async def test_a_header_over_the_limit_is_not_worth_a_retry(
+    transport: Transport, server: Server
+) -> None:
+    server.answer(OK + b"X-Trace: " + b"x" * 70_000 + b"\r\nContent-Length: 2\r\n\r\nhi")
+    with pytest.raises(ConnectionFailedError, match="headers are larger than") as caught:
+        await post(transport)
+    assert caught.value.permanent
+    assert caught.value.sent
+
+
+async def test_the_limits_hold_in_a_caller_s_session_too(
+    connect: Callable[..., Transport], server: Server
+) -> None:
+    server.answer(OK + b"X-Trace: " + b"x" * 20_000 + b"\r\nContent-Length: 2\r\n\r\nhi")
+    async with aiohttp.ClientSession() as session:
+        response = await post(connect(session=session))
+        assert await response.read_all() == b"hi"
+
+
+# --- SOCKS ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks"])
+async def test_a_socks_proxy_is_used_and_resolves_the_name(
+    monkeypatch: pytest.MonkeyPatch, server: Server, scheme: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{server.port}")
+    server.speaks_socks = True
+    server.answer(OK + b"Content-Length: 2\r\n\r\nhi")
+    with pytest.warns(UserWarning, match="unencrypted"):
+        transport = Transport("http://service.invalid/v1", KEY)
+    assert await (await post(transport)).read_all() == b"hi"
+    await transport.close()
+    assert server.destinations == [b"service.invalid"]
+
+
+async def test_a_socks_proxy_that_refuses_is_a_connection_failure(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(3)
+        writer.write(b"\x05\xff")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        monkeypatch.setenv("https_proxy", f"socks5://127.0.0.1:{port}")
+        transport = Transport("https://service.invalid/v1", KEY)
+        with pytest.raises(ConnectionFailedError, match="proxy") as caught:
+            await post(transport)
+        assert not caught.value.sent
+        await transport.close()
+
+
+async def test_a_socks_proxy_without_the_extra_is_a_config_error(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
+    monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{server.port}")
+    transport = Transport("https://service.invalid/v1", KEY)
+    with pytest.raises(ConfigError, match="pip install"):
+        await post(transport)
+    assert server.heads == []
+    await transport.close()
 
 
 # --- failures ---------------------------------------------------------------------------------
