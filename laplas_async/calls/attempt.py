@@ -7,14 +7,22 @@ import asyncio
 from collections.abc import Mapping
 
 from laplas_async.calls.retrying import AttemptContext
-from laplas_async.errors import APIError, LaplasError, RequestTimeoutError
+from laplas_async.errors import (
+    APIError,
+    ConnectionFailedError,
+    LaplasError,
+    RequestTimeoutError,
+    StreamProtocolError,
+)
 from laplas_async.http.transport import Response, Transport
 from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion
-from laplas_async.wire.codec import DecodeError, completion_from, cost_from, loads, quote
-from laplas_async.wire.error_body import is_failure, read_failure
+from laplas_async.wire.chunks import FailureEvent
+from laplas_async.wire.codec import DecodeError, cost_from, dumps, quote
+from laplas_async.wire.error_body import read_failure
 from laplas_async.wire.large_json import LARGE
+from laplas_async.wire.plain_body import IncompleteBody, read_body
 
 
 async def send(
@@ -100,12 +108,15 @@ async def open_stream(
 def read_completion(response: Response, data: bytes) -> ChatCompletion:
     """Decode the body of a 2xx: a completion, or an error in its place."""
     try:
-        body = loads(data)
-        if isinstance(body, dict) and is_failure(body):
-            status = read_failure(body).status or response.status
-            raise response.error_from(data, status=status)
-        completion = completion_from(body)
-    except DecodeError as error:
+        completion = read_body(data)
+    except FailureEvent as failure:
+        raise response.error_from(
+            dumps(failure.body), status=read_failure(failure.body).status or response.status
+        ) from None
+    except IncompleteBody as error:
+        message = f"{response.status}: {response.redact(str(error))}"
+        raise ConnectionFailedError(message, request_id=response.request_id) from None
+    except (DecodeError, StreamProtocolError) as error:
         raise APIError(
             f"{response.status}: no chat completion in the body: {response.redact(str(error))}",
             status=response.status,

@@ -5,6 +5,7 @@ It refuses to know connections: the client closes them once nothing runs any mor
 
 import asyncio
 import contextlib
+import os
 import weakref
 from threading import get_ident
 
@@ -16,7 +17,7 @@ from laplas_async.streaming.chat_stream import ChatStream
 class Lifetime:
     """The open calls, streams and fan-outs of a client, until it is closed for good."""
 
-    __slots__ = ("_calls", "_idle", "_loop", "_thread", "closed", "fans", "streams")
+    __slots__ = ("_calls", "_idle", "_loop", "_process", "_thread", "closed", "fans", "streams")
 
     def __init__(self) -> None:
         self.closed = False
@@ -27,6 +28,7 @@ class Lifetime:
         self._idle = asyncio.Event()  # closed, and nothing is running any more
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # in which the loop runs
+        self._process = 0
 
     def begin_call(self) -> asyncio.Timeout:
         """A cancel scope for one call, to be entered; closing ends the call through it."""
@@ -45,9 +47,13 @@ class Lifetime:
         self._notify_if_idle()
 
     def check_open(self) -> None:
-        """Raise ``ConfigError`` if the client is closed, or belongs to another event loop."""
+        """Raise ``ConfigError`` if the client is closed, or belongs to another loop or process."""
         if self.closed:
             raise ConfigError("this client is closed; make another LaplasClient")
+        if self.is_forked:
+            raise ConfigError(
+                "this client was used before the process forked; make a LaplasClient in the child"
+            )
         loop = self._loop
         if loop is not None and loop.is_running() and get_ident() == self._thread:
             return  # the same loop in the same thread; cheaper than asking for the running loop
@@ -56,18 +62,29 @@ class Lifetime:
         except RuntimeError:
             return  # stream() may be called, though not entered, outside of a loop
         if self._loop is None:
-            self._loop, self._thread = loop, get_ident()
+            self._loop, self._thread, self._process = loop, get_ident(), os.getpid()
         elif self._loop is not loop:
             raise ConfigError(
                 "this client belongs to another event loop; make one LaplasClient for each loop"
             )
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a copy, made by a fork, of a client that was in use.
+
+        Its sockets are registered in the parent's epoll, which a fork shares: any input or output
+        here, closing them too, would stop the event loop of the parent.
+        """
+        return self._process not in (0, os.getpid())
+
     async def close(self, drain: float) -> None:
         """Refuse new calls; after ``drain`` seconds end what is still running, and wait for it.
 
-        Cancelling it stops the draining, not the closing.
+        Cancelling it stops the draining, not the closing. In a forked child it ends nothing.
         """
         self.closed = True
+        if self.is_forked:
+            return
         if drain > 0 and self._running():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain):

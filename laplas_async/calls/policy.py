@@ -23,8 +23,9 @@ from laplas_async.errors import (
 )
 from laplas_async.wire.error_body import is_quota
 
-# 408 Request Timeout, 409 Conflict, 429 Too Many Requests; every 5xx beside them.
-RETRIED_STATUSES = frozenset({408, 409, 429})
+# 408 Request Timeout, 409 Conflict, 429 Too Many Requests; 498 and 499, which gateways send when a
+# token of theirs expired or their own client gave up; and every 5xx.
+RETRIED_STATUSES = frozenset({408, 409, 429, 498, 499})
 # Added to a server's Retry-After, as a share of it, so that clients do not return all at once.
 _SPREAD = 0.1
 
@@ -34,7 +35,7 @@ def is_quota_error(error: LaplasError) -> bool:
     return isinstance(error, QuotaExceededError) or (
         isinstance(error, StreamAPIError)
         and error.status == 429
-        and is_quota(f"{error.message} {error.code}")
+        and is_quota(f"{error.message} {error.code}", retry_after=error.retry_after)
     )
 
 
@@ -45,7 +46,9 @@ class RetryPolicy:
     ``max_attempts``: attempts in all, the first included; 1 never retries. A rejection for a rate
     limit is the gate's concern and no attempt: up to ``max_rejections`` of one request are
     tolerated. ``max_elapsed``: no retry begins later than this many seconds after the first attempt
-    began. Delays grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by
+    began. ``max_ambiguous``: how often an attempt is repeated that may have produced a completion
+    which was lost (a late first token, a connection lost after sending): each may be billed. Delays
+    grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by
     full jitter (between 0 and it). A ``Retry-After`` is waited in full at least; if it is longer
     than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
     which errors are retried: it receives the error and returns True to retry. ``jitter`` receives a
@@ -57,6 +60,7 @@ class RetryPolicy:
 
     max_attempts: int = 8
     max_rejections: int = 12
+    max_ambiguous: int = 2
     max_elapsed: float = 300.0
     first_delay: float = 0.5
     max_delay: float = 30.0
@@ -65,7 +69,7 @@ class RetryPolicy:
     jitter: Callable[[float], float] = backoff.full_jitter
 
     def __attrs_post_init__(self) -> None:
-        for name, least in (("max_attempts", 1), ("max_rejections", 0)):
+        for name, least in (("max_attempts", 1), ("max_rejections", 0), ("max_ambiguous", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ConfigError(f"RetryPolicy.{name}={value!r}: must be at least {least}")
@@ -119,14 +123,25 @@ class RetryPolicy:
         return 0.0
 
     def delay(
-        self, error: LaplasError, base: float, *, attempts: int, elapsed: float
+        self,
+        error: LaplasError,
+        base: float,
+        *,
+        attempts: int,
+        elapsed: float,
+        ambiguous: int = 0,
     ) -> float | None:
         """Seconds to wait before the next attempt; None: raise the error.
 
         ``base`` is the next of ``delays()``, ``attempts`` how many have been made, ``elapsed`` the
-        seconds since the first began.
+        seconds since the first began, ``ambiguous`` how many of them, this one included, lost a
+        completion that may have been produced.
         """
-        if attempts >= self.max_attempts or not self.retries(error):
+        if (
+            attempts >= self.max_attempts
+            or ambiguous > self.max_ambiguous
+            or not self.retries(error)
+        ):
             return None
         delay = self.jitter(base)
         requested = getattr(error, "retry_after", None)

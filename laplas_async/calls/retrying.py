@@ -24,7 +24,7 @@ from laplas_async.errors import (
     TransportError,
 )
 from laplas_async.observe.events import Event, EventPublisher
-from laplas_async.pacing.gate import Gate, Permit
+from laplas_async.pacing.gate import Gate, Pace, Permit
 from laplas_async.pacing.reservation import RequestSize
 from laplas_async.types import Attempt, Cost, Usage
 
@@ -77,7 +77,7 @@ async def run(
     size = RequestSize() if size is None else size
     attempts: list[Attempt] = []
     delays = policy.delays()
-    rejections = 0
+    rejections = ambiguous = 0
     turn: int | None = None
     first: float | None = None
     ready = gate.clock()
@@ -98,10 +98,11 @@ async def run(
             gate.publish()
         except LaplasError as error:
             ready = gate.clock()
-            rejected = _return_permit(permit, error)
+            rejected = _return_permit(permit, error, policy.max_retry_after)
             attempts.append(_record(attempt, started, waited, error))
             error.attempts = tuple(attempts)
-            events.publish(Event("rejected" if rejected else "attempt", gate.pace, attempts[-1]))
+            ambiguous += _is_ambiguous(attempts[-1], error)
+            events.publish(_event(gate.pace, attempts[-1], error, rejected=rejected))
             gate.publish()
             elapsed = ready - first
             if rejected and gate.limiter.limits.adaptive:
@@ -110,7 +111,9 @@ async def run(
                 delay = policy.delay_after_rejection(error, rejections=rejections, elapsed=elapsed)
             else:
                 made = len(attempts) - rejections
-                delay = policy.delay(error, next(delays), attempts=made, elapsed=elapsed)
+                delay = policy.delay(
+                    error, next(delays), attempts=made, elapsed=elapsed, ambiguous=ambiguous
+                )
             if delay is None:
                 raise
             log.debug("attempt %d failed (%s); retry in %.2f s", len(attempts), error, delay)
@@ -124,11 +127,29 @@ async def run(
             await sleep(delay)
 
 
-def _return_permit(permit: Permit, error: LaplasError) -> bool:
-    """Return it by the way the attempt ended; whether that was a rejection for a limit."""
+def _event(pace: Pace, attempt: Attempt, error: LaplasError, *, rejected: bool) -> Event:
+    if not rejected:
+        return Event("attempt", pace, attempt)
+    return Event("rejected", pace, attempt, delay=getattr(error, "retry_after", None))
+
+
+def _return_permit(permit: Permit, error: LaplasError, max_delay: float) -> bool:
+    """Return it by the way the attempt ended; whether that was a rejection for a limit.
+
+    No response holds up the other calls of the client for more than ``max_delay`` seconds, law 3.
+    """
     status = error.status if isinstance(error, APIError | StreamAPIError) else None
     if status == 429 and not is_quota_error(error):
-        permit.reject(getattr(error, "retry_after", None))
+        requested = getattr(error, "retry_after", None)
+        if requested is not None and requested > max_delay:
+            log.warning(
+                "the service asks to wait %.0f s; this call fails, and others wait %.0f s "
+                "(RetryPolicy.max_retry_after)",
+                requested,
+                max_delay,
+            )
+            requested = max_delay
+        permit.reject(requested)
         return True
     if (status or 0) >= 500 or isinstance(error, TransportError | StreamTruncatedError):
         permit.fail()
@@ -148,6 +169,11 @@ def _record(
         error=None if error is None else f"{type(error).__name__}: {error}",
         may_be_billed=error is not None and _may_be_billed(attempt, error),
     )
+
+
+def _is_ambiguous(attempt: Attempt, error: LaplasError) -> bool:
+    """Whether a completion may have been produced and lost; after a 5xx, services bill nothing."""
+    return attempt.may_be_billed and not isinstance(error, APIError | StreamAPIError)
 
 
 def _may_be_billed(attempt: AttemptContext, error: LaplasError) -> bool:

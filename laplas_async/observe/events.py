@@ -18,7 +18,8 @@ class Event:
     """One thing that happened; ``pace`` is what the gate knew at that moment.
 
     ``kind``: "attempt" (an attempt ended; ``attempt.waited`` is how long it waited before),
-    "rejected" (the same for a rejection by a rate limit, from which the gate has just learned),
+    "rejected" (the same for a rejection by a rate limit, from which the gate has just learned;
+    ``delay`` is what the service asks to wait, which may be more than it is granted),
     "retry" (the next attempt waits ``delay`` seconds, and then for its turn), or "limit" (the gate
     believes in other limits than before: see ``pace``).
     """

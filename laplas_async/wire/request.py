@@ -50,12 +50,12 @@ def encode_request(
         check = _CHECKS.get(name)
         if check is None:
             raise ConfigError(_unknown(name))
-        if value is not None:
+        # An empty list of tools means no tools, and services refuse it.
+        if value is not None and not (name == "tools" and _is_empty_list(value)):
             body[name] = check(name, value)
     if not isinstance(extra_body, Mapping) or "tools" not in extra_body:
         _check_tool_choice_exists(body)
-    if stream:
-        body["stream"] = True
+    body["stream"] = stream  # also if false: some servers stream unless it is there
     if extra_body is not None:
         if not isinstance(extra_body, Mapping):
             raise _wrong("extra_body", extra_body, "an object")
@@ -88,11 +88,14 @@ def _check_message(name: str, message: Any) -> dict[str, Any]:
     role, content = body.get("role"), body.get("content")
     if role not in ROLES:
         raise _wrong(f"{name}.role", role, f"one of {', '.join(ROLES)}")
-    if (
-        content is not None
-        or role != "assistant"
-        or not (body.get("tool_calls") or body.get("refusal"))
-    ):
+    if role == "assistant" and _is_empty_list(body.get("tool_calls")):
+        del body["tool_calls"]
+    if role == "assistant" and content is None:
+        # A completion that only thought, or was cut off before its text, has no content. It is part
+        # of the conversation all the same, and an empty text is what every service accepts.
+        if not (body.get("tool_calls") or body.get("refusal")):
+            body["content"] = ""
+    else:
         body["content"] = _check_content(f"{name}.content", content)
     if role == "tool" and not isinstance(body.get("tool_call_id"), str):
         raise _wrong(
@@ -106,6 +109,10 @@ def _check_message(name: str, message: Any) -> dict[str, Any]:
     if body.get("tool_calls") is not None:
         body["tool_calls"] = _check_calls(f"{name}.tool_calls", body["tool_calls"])
     return body
+
+
+def _is_empty_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and not value
 
 
 def _check_content(name: str, content: Any) -> Any:
@@ -153,8 +160,12 @@ def _check_call(name: str, call: Any) -> dict[str, Any]:
 # --- fields -----------------------------------------------------------------------------------
 
 
-def _integer(low: int, high: int | None = None) -> _Check:
-    expected = f"an integer, {_span(low, high)}"
+# Other services take 0 for "no seed" or "greedy": the message says whose minimum it is.
+_DOCUMENTED = " (the minimum that the service documents; extra_body is not checked)"
+
+
+def _integer(low: int, high: int | None = None, *, note: str = "") -> _Check:
+    expected = f"an integer, {_span(low, high)}{note}"
 
     def check(name: str, value: Any) -> int:
         if type(value) is float and value.is_integer():
@@ -166,8 +177,8 @@ def _integer(low: int, high: int | None = None) -> _Check:
     return check
 
 
-def _number(low: float | None = None, high: float | None = None) -> _Check:
-    expected = "a number" if low is None else f"a number, {_span(low, high)}"
+def _number(low: float | None = None, high: float | None = None, *, note: str = "") -> _Check:
+    expected = "a number" if low is None else f"a number, {_span(low, high)}{note}"
 
     def check(name: str, value: Any) -> float:
         if (
@@ -289,8 +300,8 @@ _CHECKS: dict[str, _Check] = {
     "stop": _stop,
     "stream_options": _stream_options,
     "n": _integer(1),
-    "seed": _integer(1),
-    "top_p": _number(0.01, 1),
+    "seed": _integer(1, note=_DOCUMENTED),
+    "top_p": _number(0.01, 1, note=_DOCUMENTED),
     "top_k": _number(),
     "temperature": _number(0, 2),
     "repetition_penalty": _number(),

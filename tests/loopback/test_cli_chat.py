@@ -58,7 +58,7 @@ def test_streams_to_a_pipe_as_plain_text(service: Simulator) -> None:
     assert seen.body["stream"] is True
     assert seen.body["messages"] == [{"role": "user", "content": "Name a river."}]
     assert main(["chat", "Name a river.", "--no-stream"]) == 0
-    assert "stream" not in service.requests[1].body
+    assert service.requests[1].body["stream"] is False
 
 
 def test_a_piece_is_out_before_the_next_comes(service: Simulator) -> None:
@@ -89,6 +89,7 @@ def test_all_options_are_sent(service: Simulator, capsys: pytest.CaptureFixture[
     assert main([*arguments, "--stop", "y", "--json"]) == 0
     [seen] = service.requests
     assert seen.body == options | {
+        "stream": False,
         "model": "another",
         "messages": [
             {"role": "system", "content": "Be brief."},

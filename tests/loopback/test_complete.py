@@ -14,6 +14,7 @@ from laplas_async import (
     ConfigError,
     ConnectionFailedError,
     Cost,
+    Event,
     LaplasClient,
     LaplasError,
     Limits,
@@ -282,7 +283,7 @@ async def test_the_total_bounds_a_plain_call(client: LaplasClient, simulator: Si
         Fault.raw(data=b"[1, 2]", content_type="application/json"),
         Fault.raw(data=b'{"choices": "none"}', content_type="application/json"),
         Fault.raw(data=b"\xff\xfe\x00", content_type="application/json"),
-        Fault.raw(data=b"", content_type="application/json"),
+        Fault.raw(data=b'{"id": "c"}', content_type="application/json"),
         Fault.html(),
     ],
     ids=repr,
@@ -427,5 +428,188 @@ async def test_a_large_response(client: LaplasClient, simulator: Simulator) -> N
         Fault.raw(data=whole[:-9], content_type="application/json"),
     )
     assert (await client.complete("Hi")).text == text
-    with pytest.raises(APIError, match="no chat completion"):
-        await client.complete("Hi")
+    retried = await client.complete("Hi")  # the cut one is not taken for an answer
+    assert [attempt.may_be_billed for attempt in retried.attempts] == [True, False]
+
+
+# --- plain responses in unusual forms ---------------------------------------------------------
+
+CHUNKS = [
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "The "}}]},
+    {"choices": [{"index": 0, "delta": {"content": "Rhine."}}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+]
+EVENTS = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in CHUNKS)
+WHOLE = orjson.dumps(
+    {
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "The Rhine."},
+                "finish_reason": "stop",
+            }
+        ]
+    }
+)
+
+
+def plain(data: bytes) -> Fault:
+    return Fault.raw(data=data, content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE + b"\ndata: [DONE]\n\n",
+        WHOLE + b"\n\n[DONE]",
+        b"\n\n   " + WHOLE,
+        b": working\n\n: working\n\n" + WHOLE,
+        EVENTS + b"data: [DONE]\n\n",
+        EVENTS,
+        EVENTS.replace(b"\n\n", b"\n") + b"data: [DONE]\n",
+        EVENTS.replace(b"\n", b"\r\n"),
+        b"data: " + WHOLE + b"\n\ndata: [DONE]\n\n",
+        EVENTS.removesuffix(b"\n\n"),
+    ],
+    ids=range(10),
+)
+async def test_a_completion_in_every_form_is_read(
+    client: LaplasClient, simulator: Simulator, data: bytes
+) -> None:
+    simulator.script(plain(data))
+    completion = await client.complete("Name a river.")
+    assert completion.text == "The Rhine."
+    assert completion.finish_reason == "stop"
+    assert simulator.counts.requests == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \r\n\t",
+        b": working\n\n",
+        WHOLE[:-3],
+        WHOLE[:40],
+        b"{",
+        WHOLE[: WHOLE.index(b"Rhine") + 2],
+        EVENTS[:-60],
+        b"data: " + orjson.dumps(CHUNKS[0]) + b'\n\ndata: {"cho',
+        b"data: [DONE]\n\n",
+    ],
+    ids=range(10),
+)
+async def test_a_body_that_is_empty_or_cut_is_retried(
+    client: LaplasClient, simulator: Simulator, data: bytes
+) -> None:
+    simulator.script(plain(data))
+    completion = await client.complete("Name a river.")
+    assert completion.text
+    assert len(completion.attempts) == 2
+    assert completion.attempts[0].may_be_billed
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "attempts"),
+    [
+        (b'data: {"error": {"message": "no such model", "code": 404}}\n\n', NotFoundError, 1),
+        (EVENTS[:80] + b'\n\ndata: {"error": {"message": "x", "code": 400}}\n\n', APIError, 1),
+        (b'[{"error": {"message": "bad", "code": 400}}]', BadRequestError, 1),
+        (b'{"error_type": "t", "error_message": "bad", "status_code": 422}', BadRequestError, 1),
+        (b'{"detail": "Not Found", "status": 404}', NotFoundError, 1),
+        (b'{"choices": [{"message": {"content": "a"}, "finish_reason": "abort"}]}', ServerError, 2),
+        (b'{"choices": [{"error": {"code": 502, "message": "up"}}]}', ServerError, 2),
+        (
+            b'data: {"choices": [{"delta": {}, "finish_reason": "network_error"}]}\n\n',
+            ServerError,
+            2,
+        ),
+    ],
+    ids=range(8),
+)
+async def test_a_failure_with_a_success_status_is_its_error(
+    key: str, simulator: Simulator, data: bytes, error: type[APIError], attempts: int
+) -> None:
+    simulator.script_always(plain(data))
+    policy = RetryPolicy(max_attempts=2, jitter=lambda _: 0.0)
+    async with LaplasClient(key, simulator.base_url, retry=policy) as client:
+        with pytest.raises(error) as caught:
+            await client.complete("Hello")
+    assert len(caught.value.attempts) == attempts
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "eos", "stop_sequence", "weird"])
+async def test_an_unknown_finish_reason_is_an_end(
+    client: LaplasClient, simulator: Simulator, reason: str
+) -> None:
+    simulator.script(plain(WHOLE.replace(b'"stop"', orjson.dumps(reason))))
+    assert (await client.complete("Hello")).finish_reason == reason
+
+
+# --- waiting and billing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("most", [0, 1, 2])
+async def test_ambiguous_attempts_are_repeated_a_bounded_number_of_times(
+    key: str, simulator: Simulator, most: int, *, streamed: bool
+) -> None:
+    """Each may be billed: the connection was lost after the request had been sent."""
+    simulator.script_always(Fault.drop())
+    policy = RetryPolicy(max_ambiguous=most, jitter=lambda _: 0.0)
+    async with LaplasClient(key, simulator.base_url, retry=policy) as client:
+        with pytest.raises(ConnectionFailedError) as caught:
+            await (client.stream("Hello").start() if streamed else client.complete("Hello"))
+    assert simulator.counts.requests == most + 1
+    assert all(attempt.may_be_billed for attempt in caught.value.attempts)
+
+
+async def test_a_retry_after_of_a_day_does_not_stop_the_other_calls(
+    key: str, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.script(Fault.status(429, retry_after=86_400))
+    policy = RetryPolicy(max_retry_after=0.05, jitter=lambda _: 0.0)
+    events: list[Event] = []
+    async with LaplasClient(
+        key, simulator.base_url, retry=policy, on_event=events.append
+    ) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.complete("Hello")
+        assert (await client.complete("Hello")).text
+    assert caught.value.retry_after == 86_400
+    assert [event.delay for event in events if event.kind == "rejected"] == [86_400]
+    assert "86400 s" in caplog.text
+
+
+@pytest.mark.parametrize("status", [498, 499, 520, 522, 525, 529, 530])
+async def test_a_gateway_s_own_status_is_retried(
+    client: LaplasClient, simulator: Simulator, status: int
+) -> None:
+    simulator.script(Fault.status(status, body=b""))
+    completion = await client.complete("Hello")
+    assert [attempt.status for attempt in completion.attempts] == [status, 200]
+
+
+async def test_a_limit_per_minute_worded_like_a_quota_is_waited_for(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    body = {"error": {"message": "You exceeded your current quota. Please retry in 0.01s."}}
+    simulator.script(Fault.status(429, body=body))
+    assert len((await client.complete("Hello")).attempts) == 2
+
+
+async def test_a_body_of_megabytes_is_sent(client: LaplasClient, simulator: Simulator) -> None:
+    text = "x" * 3_000_000
+    assert (await client.complete(text, max_tokens=5)).text
+    assert len(simulator.requests[0].body["messages"][0]["content"]) == 3_000_000
+
+
+async def test_a_received_message_without_content_continues_the_conversation(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    simulator.script(plain(WHOLE.replace(b'"The Rhine."', b"null")))
+    first = await client.complete("Hello")
+    assert first.message.content is None
+    history = [Message("user", "Hello"), first.message, Message("user", "Go on.")]
+    assert (await client.complete(history, tools=[])).text
+    assert "tools" not in simulator.requests[1].body

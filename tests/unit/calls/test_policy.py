@@ -158,6 +158,19 @@ def test_max_attempts_bounds_the_attempts(maximum: int, attempts: int, again: bo
     assert (delay_of(RetryPolicy(max_attempts=maximum), attempts=attempts) is not None) is again
 
 
+@pytest.mark.parametrize(
+    ("maximum", "ambiguous", "again"),
+    [(2, 0, True), (2, 2, True), (2, 3, False), (0, 1, False), (0, 0, True), (9, 9, True)],
+)
+def test_max_ambiguous_bounds_the_attempts_that_may_be_billed(
+    maximum: int, ambiguous: int, *, again: bool
+) -> None:
+    policy = RetryPolicy(max_ambiguous=maximum)
+    error = ConnectionFailedError("lost")
+    delay = policy.delay(error, 1.0, attempts=1, elapsed=0.0, ambiguous=ambiguous)
+    assert (delay is not None) is again
+
+
 @pytest.mark.parametrize(("elapsed", "again"), [(0, True), (9, True), (9.01, False), (11, False)])
 def test_no_attempt_begins_after_max_elapsed(elapsed: float, again: bool) -> None:
     policy = RetryPolicy(max_elapsed=10, jitter=no_jitter)

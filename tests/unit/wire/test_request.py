@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[str, list[Any]]] = {
     "tools": (
         "",
         [
-            *([], [TOOL] * 129, "x", b"x", TOOL, 5, [5], [None], [{}], [[]]),
+            *([TOOL] * 129, "x", b"x", TOOL, 5, [5], [None], [{}], [[]]),
             *([{"type": "function"}], [{"type": "tool", "function": {"name": "f"}}]),
             *([named("")], [named("a" * 65)], [named("a b")], [named("é")], [named("f\n")]),
             [{"function": {"name": "f"}}],
@@ -187,7 +187,7 @@ def test_the_documented_range_is_the_one_that_is_checked(name: str) -> None:
 @pytest.mark.parametrize("name", _CHECKS)
 def test_none_is_not_sent(name: str) -> None:
     fields: dict[str, Any] = {name: None}
-    assert sent(**fields).keys() == {"model", "messages"}
+    assert sent(**fields).keys() == {"model", "messages", "stream"}
 
 
 @pytest.mark.parametrize("table", [ACCEPTED, REFUSED])
@@ -215,7 +215,7 @@ def test_token_ids_may_be_numbers() -> None:
 
 def test_the_stream_is_asked_for_by_its_method_alone() -> None:
     assert sent(stream=True)["stream"] is True
-    assert "stream" not in sent()
+    assert sent()["stream"] is False
     with pytest.raises(ConfigError, match=r"stream\(\) or complete\(\)"):
         encode_request("m", "hi", {"stream": True}, stream=False)
     assert "stream() or complete()" in refusal(extra={"stream": True})
@@ -276,7 +276,23 @@ def test_the_example_of_the_service_s_page_is_sent_unchanged() -> None:
     }
     fields = {name: page[name] for name in page if name not in ("model", "messages")}
     body = encode_request(str(page["model"]), page["messages"], fields, stream=False)  # type: ignore[arg-type]
-    assert json.loads(body) == page
+    assert json.loads(body) == page | {"stream": False}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whether_to_stream_is_always_sent(*, stream: bool) -> None:
+    """Some servers stream unless ``"stream": false`` is in the body."""
+    assert sent(stream=stream)["stream"] is stream
+
+
+@pytest.mark.parametrize("tools", [[], ()])
+def test_an_empty_list_of_tools_is_not_sent(tools: Any) -> None:
+    assert "tools" not in sent(tools=tools)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 0), ("top_p", 0), ("top_p", 0.0)])
+def test_a_value_below_a_documented_minimum_says_whose_minimum_it_is(name: str, value: Any) -> None:
+    assert "the minimum that the service documents" in refusal(**{name: value})
 
 
 # --- tools and formats ------------------------------------------------------------------------
@@ -394,6 +410,15 @@ MESSAGES: list[tuple[Any, Any]] = [
     ({"role": "assistant", "content": None, "tool_calls": [CALL]},) * 2,
     ({"role": "assistant", "tool_calls": [CALL]},) * 2,
     ({"role": "assistant", "refusal": "no"},) * 2,
+    ({"role": "assistant"}, {"role": "assistant", "content": ""}),
+    ({"role": "assistant", "content": None}, {"role": "assistant", "content": ""}),
+    ({"role": "assistant", "tool_calls": []}, {"role": "assistant", "content": ""}),
+    (
+        {"role": "assistant", "content": "x", "tool_calls": []},
+        {"role": "assistant", "content": "x"},
+    ),
+    (Message(), {"role": "assistant", "content": ""}),
+    (Message(extra={"thoughts": "hm"}), {"role": "assistant", "content": "", "thoughts": "hm"}),
     (
         Message(tool_calls=[ToolCall("c", FunctionCall("f", "{}"))]),
         {"role": "assistant", "tool_calls": [CALL]},
@@ -456,8 +481,9 @@ def test_messages_may_be_a_tuple() -> None:
             "messages[0].content[0].image_url.url",
         ),
         ([{"role": "user", "content": "x", "name": 5}], "messages[0].name"),
-        ([{"role": "assistant"}], "messages[0].content"),
-        ([{"role": "assistant", "tool_calls": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": []}], "messages[0].content"),
+        ([{"role": "assistant", "content": 5}], "messages[0].content"),
+        ([{"role": "tool", "content": None, "tool_call_id": "c"}], "messages[0].content"),
         ([{"role": "assistant", "refusal": 5}], "messages[0].refusal"),
         ([{"role": "assistant", "tool_calls": "x"}], "messages[0].tool_calls"),
         ([{"role": "assistant", "tool_calls": [5]}], "messages[0].tool_calls[0]"),
