@@ -40,7 +40,6 @@ from laplas_async.wire.request import encode_request
 T = TypeVar("T")
 # Outcomes of a map that are kept for its reader: a few MB of completions at most.
 _BUFFER = 1000
-_LOOK_AHEAD = 2  # requests of a map that wait at the gate
 DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
@@ -208,22 +207,8 @@ class LaplasClient:
         if buffer is None:
             configured = self.gate.limiter.limits.concurrency or 0
             buffer = max(_BUFFER, 2 * configured)
-        fans = self._lifetime.fans
-
-        def end(ended: Fan) -> None:
-            fans.discard(ended)
-            self.gate.on_room.discard(ended.wake)
-
-        fan = Fan(
-            requests,
-            lambda fields: self.complete(**fields),
-            lambda: self.gate.waiting < _LOOK_AHEAD,
-            end,
-            ordered=ordered,
-            buffer=buffer,
-        )
-        fans.add(fan)
-        self.gate.on_room.add(fan.wake)
+        fan = Fan(self.complete, self.gate, requests, ordered=ordered, buffer=buffer)
+        self._lifetime.fans.add(fan)
         return OutcomeStream(fan)
 
     @property

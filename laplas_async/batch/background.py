@@ -1,4 +1,7 @@
-"""A thread of one event loop, that is waited for: none outlives the batch."""
+"""A thread that belongs to an event loop and is joined: none outlives the batch.
+
+It refuses to share state: the thread reports to the loop by calls in the loop.
+"""
 
 import asyncio
 import contextlib
@@ -7,60 +10,49 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# A thread that computes keeps the interpreter for 5 ms whenever the loop wants it; one that sleeps
-# for a moment after each millisecond of work gives it back before.
-_BREATH = 0.0001
+# Seconds. A computing thread keeps the GIL for 5 ms (``sys.getswitchinterval``) after the event loop
+# has asked for it. A thread that sleeps for a moment after each millisecond or so of work hands it
+# over at once; 0.1 ms is the shortest sleep that reliably lets the other thread run.
+_YIELD = 0.0001
 
 
-def breathe() -> None:
-    """From a thread that has computed for a millisecond or so: let the loop go first."""
-    time.sleep(_BREATH)
+def yield_gil() -> None:
+    """Let the event loop run; for a thread that has computed for a millisecond or so."""
+    time.sleep(_YIELD)
 
 
 class Background:
-    """Runs ``work`` in a thread of its own. ``ended`` has its exception, if it raised one."""
+    """Runs ``work`` in a thread. ``ended`` is set when it has ended, to its exception if it raised."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        # A daemon, for an input whose read cannot be ended must not keep the process.
+        # A daemon: an input whose read cannot be interrupted must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
-    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """From the thread: have the loop call this."""
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants to know
+    def call_in_loop(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """From the thread: have the event loop call this soon."""
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nothing is left to notify
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # noqa: BLE001 - it is told to whoever waits
-            self.tell(self._end, error)
+        except BaseException as error:  # noqa: BLE001 - reported through ``ended``
+            self.call_in_loop(self._end, error)
         else:
-            self.tell(self._end, None)
+            self.call_in_loop(self._end, None)
 
     def _end(self, error: BaseException | None) -> None:
-        self._thread.join()  # it has nothing more to do
+        self._thread.join()  # this call was its last action
         if self.ended.done():
             return
         if error is None:
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)
-
-
-async def wait_for_all(futures: "set[asyncio.Future[Any]]") -> None:
-    """Wait until these have ended, whatever; a cancellation comes after that."""
-    cancelled: asyncio.CancelledError | None = None
-    while pending := {future for future in futures if not future.done()}:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

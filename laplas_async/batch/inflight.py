@@ -1,8 +1,8 @@
-"""The file beside the output, ``OUT.laplas``: a lock, and which rows are being asked.
+"""The file beside the output, ``OUT.laplas``: a lock, and the keys of rows in flight.
 
-A row's key is put there before it is asked and taken out once its result is on disk. The file is
-mapped into memory, so that costs no call of the system, and outlives a killed process; after a
-power cut it may be some seconds old. It refuses to know results.
+A row's key is entered before it is sent and cleared once its result is on disk. The file is mapped
+into memory, so an entry costs no system call and outlives a killed process; after a power cut the
+file may be some seconds old. It refuses to know results.
 """
 
 import contextlib
@@ -14,19 +14,21 @@ from pathlib import Path
 from laplas_async.errors import ConfigError, JournalError
 
 _MAGIC = b"laplas batch 1\n\0"
-_SIZE = 16  # of a key, and of the magic
+_SIZE = 16  # bytes of a key, and of the magic
+# The file is 256 KiB, whatever runs. More rows than this are never in flight or unsaved at once: a
+# process can hardly open more sockets.
 SLOTS = 16_383
 _EMPTY = bytes(_SIZE)
 _BYTES = _SIZE * (SLOTS + 1)
 _STRIDE = 64 * _SIZE
 
 
-class Flight:
-    """The rows in flight, and the right to write to one output.
+class InFlight:
+    """The rows in flight, and the exclusive right to write to one output.
 
-    ``left``: keys that an earlier run left there, with their slots. ``take`` and ``give_back`` are
-    the event loop's; ``clear`` is for the thread that saves. Raises ``JournalError`` if another
-    run holds the lock.
+    ``left``: keys that an earlier run left there, with their slots. The event loop calls ``take``
+    and ``give_back``, the thread that saves calls ``clear``. Raises ``JournalError`` if another run
+    holds the lock.
     """
 
     def __init__(self, output: str) -> None:
@@ -41,15 +43,15 @@ class Flight:
         taken = frozenset(self.left.values())
         self._fresh = (slot for slot in range(SLOTS) if slot not in taken)
         self._fresh_count = SLOTS - len(taken)
-        self._free: list[int] = []  # taken once, and given back
+        self._free: list[int] = []  # slots that were taken and given back
 
     @property
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether a slot is free."""
         return bool(self._free or self._fresh_count)
 
     def take(self, key: bytes) -> int:
-        """Put a key there, before its row is asked; the slot. Only if there is ``room``."""
+        """Enter a key, before its row is sent; return its slot. Only if it ``has_room``."""
         if self._free:
             slot = self._free.pop()
         else:
@@ -60,42 +62,42 @@ class Flight:
         return slot
 
     def clear(self, slots: Iterable[int]) -> None:
-        """The results of these are on disk."""
+        """Clear these slots: the results of their rows are on disk."""
         for slot in slots:
             at = _SIZE * (slot + 1)
             self._map[at : at + _SIZE] = _EMPTY
 
     def give_back(self, slots: Iterable[int]) -> None:
-        """These were cleared, and may be taken again."""
+        """Make these slots, which were cleared, available again."""
         self._free.extend(slots)
 
     def close(self) -> None:
-        """Give up the lock. The file goes if nothing is left in it, or ``forget`` was called."""
+        """Release the lock. Delete the file if it is empty, as it is after ``forget``."""
         empty = self._map[_SIZE:] == bytes(_BYTES - _SIZE)
         self._map.close()
         if empty:
             with contextlib.suppress(OSError):
                 Path(self.path).unlink()
-        os.close(self._fd)  # after the unlink: whoever got the lock in between would lose it
+        os.close(self._fd)  # after the unlink: a run that got the lock in between would lose it
 
     def forget(self) -> None:
-        """Every row has its result: what earlier runs left there means nothing any more."""
+        """Clear it all: every row has its result, so what earlier runs left is obsolete."""
         self._map[_SIZE:] = bytes(_BYTES - _SIZE)
 
 
 def _lock(path: str) -> int:
     try:
-        import fcntl  # noqa: PLC0415 - Windows has none, and all but this room
+        import fcntl  # noqa: PLC0415 - missing on Windows, where all else works
     except ImportError:
         raise ConfigError("run_batch: needs a system with flock (Linux, macOS, WSL)") from None
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The last holder may have removed the file between our open and our lock.
+            # The last holder may have deleted the file between this open and this lock.
             with contextlib.suppress(FileNotFoundError):
-                there, ours = Path(path).stat(), os.fstat(fd)
-                if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                named, opened = Path(path).stat(), os.fstat(fd)
+                if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino):
                     return fd
         except BlockingIOError:
             os.close(fd)
@@ -118,10 +120,10 @@ def _filled(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _map(fd: int, path: str) -> mmap.mmap:
     head = os.pread(fd, _SIZE, 0)
     if not _MAGIC.startswith(head.rstrip(b"\0")):
-        raise JournalError(f"{path}: is in the way; it is no file of ours", path=path)
+        raise JournalError(f"{path}: exists but was not written by laplas; move it away", path=path)
     size = os.fstat(fd).st_size
     if size < _BYTES:
-        # Real zeros, and no hole: a full disk is noticed here, not when memory is written to.
+        # Real zeros, not a hole: a full disk raises an error here, not a signal at a later write.
         missing = bytes(_BYTES - size)
         while missing:
             missing = missing[os.pwrite(fd, missing, _BYTES - len(missing)) :]

@@ -1,8 +1,8 @@
-"""The output file: what is in it at the start, lines appended so that they stay, order at the end.
+"""The output file: scanned at the start, appended to durably, put in order at the end.
 
 A result counts once its line is on disk (``fsync``); a line that a kill or a power cut left
-without its end is taken out or completed. Called from threads only. It refuses to know rows and
-requests, and to cut off what it has not written.
+incomplete is removed or completed. Called from threads only. It refuses to know rows and requests,
+and to truncate what laplas has not written.
 """
 
 import contextlib
@@ -13,34 +13,36 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from laplas_async.batch.background import breathe
-from laplas_async.batch.inflight import Flight
+from laplas_async.batch.background import yield_gil
+from laplas_async.batch.inflight import InFlight
 from laplas_async.batch.results import OPENING, Known, read_line
 from laplas_async.errors import ConfigError, JournalError
 
 _BLOCK = 128 * 1024
-_PEEK = 16 * 1024  # most lines are shorter
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PEEK = 16 * 1024  # bytes read at first to find the end of a line; most lines are shorter
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Stopped(Exception):  # noqa: N818 - no error
-    """The work was told to stop."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The work was asked to stop."""
 
 
 class Journal:
     """The output file and its lock, from ``__init__`` to ``close``.
 
-    Raises ``ConfigError`` for a path that can be no output, ``JournalError`` for a file that
+    Raises ``ConfigError`` for a path that cannot be an output, ``JournalError`` for a file that
     cannot be used.
     """
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
-        self.path = path = os.path.realpath(output)  # a link stays one: its target is replaced
+        self.path = path = os.path.realpath(
+            output
+        )  # a symbolic link stays one: its target is replaced
         _check_path(path)
-        self.end = 0  # of what is saved
-        self.mended = 0  # lines that had been cut
+        self.end = 0  # bytes that are saved
+        self.repaired = 0  # lines that were incomplete
         try:
-            self.flight = Flight(path)
+            self.in_flight = InFlight(path)
             try:
                 self._draft.unlink(missing_ok=True)  # of a rewrite that was killed
                 is_new = not Path(path).exists()
@@ -48,74 +50,74 @@ class Journal:
                 if is_new:
                     _sync_directory(path)
             except BaseException:
-                self.flight.close()
+                self.in_flight.close()
                 raise
         except OSError as error:
             raise JournalError(f"{path}: {error.strerror or error}", path=path) from None
         self._closed = False
 
     def close(self) -> None:
-        """Close the file and give up its lock. Safe to call twice."""
+        """Close the file and release its lock. Safe to call twice."""
         if not self._closed:
             self._closed = True
             os.close(self._fd)
-            self.flight.close()
+            self.in_flight.close()
 
-    # --- what is there ------------------------------------------------------------------------
+    # --- at the start -------------------------------------------------------------------------
 
     def scan(
         self, record: Callable[[Known, int], None], is_stopped: Callable[[], bool] = bool
     ) -> None:
-        """Tell each whole line and its place; mend the end.
+        """Call ``record`` with each complete line and its position; repair the end of the file.
 
-        Raises ``JournalError`` with its number for a line that is broken, or is none of ours.
+        Raises ``JournalError`` with the number of a line that is corrupt or is not laplas's.
         """
         number = known = 0
-        for place, line, is_whole in self._lines(is_stopped):
+        for position, line, is_complete in self._lines(is_stopped):
             number += 1
             try:
                 if line.strip():
-                    record(read_line(line), place)
+                    record(read_line(line), position)
                     known += 1
             except ValueError as error:
-                if not _was_cut(line, is_whole=is_whole, is_alone=not known):
-                    words = f"{self.path}, line {number}: {error}; move the file away, or mend it"
-                    raise JournalError(words, path=self.path, line=number) from None
-                # Nothing behind it was on disk either: it would have been saved with it.
-                os.ftruncate(self._fd, place)
-                self.end = place
-                self.mended += 1
+                if not _was_cut(line, is_complete=is_complete, is_first=not known):
+                    message = f"{self.path}, line {number}: {error}; move the file away, or fix it"
+                    raise JournalError(message, path=self.path, line=number) from None
+                # Nothing after it was on disk either: it would have been synced with it.
+                os.ftruncate(self._fd, position)
+                self.end = position
+                self.repaired += 1
                 break
-            self.end = place + len(line) + 1
-            if not is_whole:
-                os.pwrite(self._fd, b"\n", place + len(line))
-                self.mended += 1
+            self.end = position + len(line) + 1
+            if not is_complete:
+                os.pwrite(self._fd, b"\n", position + len(line))
+                self.repaired += 1
         if number:  # a killed run may have written lines and not synced them
             os.fsync(self._fd)
 
     def _lines(self, is_stopped: Callable[[], bool]) -> Iterator[tuple[int, bytes, bool]]:
-        """Place, line, and whether its end is there, for each."""
-        place = position = 0
+        """Position, line, and whether it has its line end, for each."""
+        start = position = 0
         pieces: list[bytes] = []
         while block := os.pread(self._fd, _BLOCK, position):
             _go_on(is_stopped)
-            breathe()
+            yield_gil()
             position += len(block)
             *whole, rest = block.split(b"\n")
             for piece in whole:
                 line = b"".join((*pieces, piece)) if pieces else piece
                 pieces.clear()
-                yield place, line, True
-                place += len(line) + 1
+                yield start, line, True
+                start += len(line) + 1
             if rest:
                 pieces.append(rest)
         if pieces:
-            yield place, b"".join(pieces), False
+            yield start, b"".join(pieces), False
 
-    # --- what is added ------------------------------------------------------------------------
+    # --- appending ----------------------------------------------------------------------------
 
     def append(self, lines: list[bytes]) -> tuple[int, JournalError | None]:
-        """Write these and wait until they are on disk; how many are, and why not all."""
+        """Write these lines and sync; return how many are on disk, and why not all."""
         data = memoryview(b"".join(lines))
         written = 0
         try:
@@ -130,7 +132,7 @@ class Journal:
         return len(lines), None
 
     def _keep_whole(self, lines: list[bytes], written: int) -> tuple[int, int]:
-        """After a write that failed: keep the lines that fitted; how many, and their bytes."""
+        """After a failed write, keep the complete lines; return their number and bytes."""
         saved = kept = 0
         for line in lines:
             if kept + len(line) > written:
@@ -140,27 +142,27 @@ class Journal:
             os.ftruncate(self._fd, self.end + kept)
             os.fsync(self._fd)
         except OSError:
-            return 0, 0  # the next start will see what is there
+            return 0, 0  # the next run scans what is left
         return saved, kept
 
     def _failure(self, error: OSError) -> JournalError:
-        words = f"{self.path}: {error.strerror or error}"
-        if error.errno in _FULL:
-            words += "; make room and run the same again: it goes on"
-        return JournalError(words, path=self.path)
+        message = f"{self.path}: {error.strerror or error}"
+        if error.errno in _DISK_FULL:
+            message += "; make room and run the same again to resume"
+        return JournalError(message, path=self.path)
 
     # --- order at the end ---------------------------------------------------------------------
 
-    def rewrite(self, places: Iterable[int], is_stopped: Callable[[], bool] = bool) -> None:
-        """Put the lines of these places, and no others, into the file, in this order.
+    def rewrite(self, positions: Iterable[int], is_stopped: Callable[[], bool] = bool) -> None:
+        """Keep the lines at these positions, in this order, and no others.
 
-        It is written anew beside the old one and takes its name when it is on disk, so a kill
-        harms neither. The file is at its end then: nothing can be appended.
+        A new file is written beside the old one and replaces it once it is on disk, so a kill
+        loses nothing. Nothing can be appended afterwards.
         """
         try:
             with self._draft.open("wb", buffering=_BLOCK) as draft:
-                for place in places:
-                    draft.write(self._line_at(place))
+                for position in positions:
+                    draft.write(self._line_at(position))
                     _go_on(is_stopped)
                 draft.flush()
                 os.fchmod(draft.fileno(), stat.S_IMODE(os.fstat(self._fd).st_mode))
@@ -171,31 +173,31 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._draft.unlink()
             if isinstance(error, OSError):
-                words = f"{self._failure(error)} (all results are there; not yet in order)"
-                raise JournalError(words, path=self.path) from None
+                message = f"{self._failure(error)} (all results are saved, but not yet in order)"
+                raise JournalError(message, path=self.path) from None
             raise
 
-    def places(
+    def positions(
         self, superseded: "array[int]", is_stopped: Callable[[], bool] = bool
     ) -> Iterator[int]:
-        """The places of all lines but these, as they are in the file."""
+        """The positions of all lines but these, in the order of the file."""
         leave_out = iter(sorted(superseded))
         next_out = next(leave_out, None)
-        for place, _, _ in self._lines(is_stopped):
-            if place == next_out:
+        for position, _, _ in self._lines(is_stopped):
+            if position == next_out:
                 next_out = next(leave_out, None)
             else:
-                yield place
+                yield position
 
-    def _line_at(self, place: int) -> bytes:
+    def _line_at(self, position: int) -> bytes:
         size = _PEEK
         while True:
-            data = os.pread(self._fd, size, place)
+            data = os.pread(self._fd, size, position)
             if (end := data.find(b"\n")) >= 0:
                 return data[: end + 1]
-            if len(data) < size:  # somebody else has written to the file
-                words = f"{self.path}: was changed by another program while it was written"
-                raise JournalError(words, path=self.path)
+            if len(data) < size:  # another program has written to the file
+                message = f"{self.path}: was changed by another program during the batch"
+                raise JournalError(message, path=self.path)
             size *= 4
 
     @property
@@ -220,27 +222,27 @@ def _check_path(path: str) -> None:
     if stat.S_ISDIR(mode):
         raise ConfigError(f"{path}: is a folder; name a file for the results")
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"{path}: must be a plain file, to be read again when the batch goes on")
+        raise ConfigError(f"{path}: must be a regular file: a batch that resumes reads it")
 
 
-def _was_cut(line: bytes, *, is_whole: bool, is_alone: bool) -> bool:
-    """Whether a line that cannot be read is what a kill or a power cut left of one of ours.
+def _was_cut(line: bytes, *, is_complete: bool, is_first: bool) -> bool:
+    """Whether a line that cannot be read is what a kill or a power cut left of a result line.
 
-    After a power cut, blocks that were not on disk yet are zeros. ``is_alone``: nothing before it
-    shows that the file is ours, so it must look like that itself.
+    After a power cut, blocks that were not on disk yet are zeros. ``is_first``: no earlier line
+    shows that laplas wrote the file, so this one must look like it.
     """
     if line.startswith(OPENING) or OPENING.startswith(line):
-        return not is_whole or b"\0" in line
-    return line.startswith(b"\0") and (not is_alone or not line.strip(b"\0"))
+        return not is_complete or b"\0" in line
+    return line.startswith(b"\0") and (not is_first or not line.strip(b"\0"))
 
 
 def _sync_directory(path: str) -> None:
-    """Make a name stay, as ``fsync`` of the file alone does not."""
+    """Make a new name durable, which ``fsync`` of the file alone does not."""
     fd = os.open(Path(path).parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by the file system
             raise
     finally:
         os.close(fd)

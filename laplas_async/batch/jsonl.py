@@ -1,7 +1,7 @@
-"""One line of JSON, strictly: a row is asked as it was written, or not at all.
+"""One line of JSON, strictly: a row is sent as it was written, or not at all.
 
-So it refuses what ``wire.codec`` mends in a service's words (bytes that are no UTF-8, half
-characters), and it writes sorted keys for what is hashed, which the codec has no use for.
+So it refuses what ``wire.codec`` repairs in a response (invalid UTF-8, lone surrogates), and it
+writes sorted keys for what is hashed, which the codec has no use for.
 """
 
 import json
@@ -14,12 +14,12 @@ from laplas_async.wire.codec import repaired
 
 
 def read(line: bytes) -> Any:
-    """The value of a line. Raises ``ValueError`` with what is wrong and where."""
+    """The value of a line. Raises ``ValueError`` that says what is wrong and where."""
     return orjson.loads(line)
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for the same value, however it was spelled. Raises ``ValueError``."""
+    """The same bytes for the same value, however it was written. Raises ``ValueError``."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:  # a TypeError, though it is about the value
@@ -27,11 +27,11 @@ def canonical(value: Any) -> bytes:
 
 
 def write(value: Any) -> bytes:
-    """A line, with its end. Whatever it is given, ``read`` can read what it wrote.
+    """A line, with its line end, that ``read`` can always read.
 
-    A service's JSON may hold what orjson does not write: large numbers are spelled as Python does,
-    NaN, which is not JSON, becomes null, and half a character U+FFFD. Raises ``RecursionError``
-    for what is nested too deep.
+    A service's JSON may hold what orjson refuses to write: large integers are written as Python
+    does, NaN, which is not JSON, becomes null, and a lone surrogate becomes U+FFFD. Raises
+    ``RecursionError`` for a value that is nested too deeply.
     """
     try:
         return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
@@ -41,5 +41,5 @@ def write(value: Any) -> bytes:
 
 
 def digest(*parts: bytes) -> bytes:
-    """16 bytes that stand for these."""
+    """A hash of these, 16 bytes."""
     return blake2b(b"\0".join(parts), digest_size=16).digest()

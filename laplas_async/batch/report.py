@@ -1,6 +1,6 @@
-"""What a batch tells of itself: while it runs, and at its end; plain values.
+"""The progress and the final report of a batch: plain values.
 
-It refuses to count (``run`` does) and to print (the command line does).
+It refuses to count (``stats`` does) and to print (the command line does).
 """
 
 from typing import Literal
@@ -10,20 +10,20 @@ from attrs import field, frozen
 from laplas_async.pacing.gate import Pace
 
 Ending = Literal["done", "interrupted", "max_errors", "same_failure"]
-"""Why a batch ended: all rows have a result; it was asked to stop; too many rows failed; rows
-failed again and again for one reason that no row can help (a bad key, no credits)."""
+"""Why a batch ended: every row has a result; it was asked to stop; too many rows failed; consecutive
+rows failed for one reason that does not depend on the row (a bad key, no credits)."""
 
 
 @frozen(kw_only=True)
-class Counts:
-    """Rows by what became of them. ``answered`` and ``failed`` are of this run alone.
+class RowCounts:
+    """Rows by result. ``answered`` and ``failed`` are of this run only.
 
-    ``resumed``: rows whose result was in the output already; ``changed``: rows that were asked
-    anew because they ask something else than the result in the output did; ``maybe_twice``: rows
-    that were in flight when an earlier run was killed, so that they may have been asked twice;
-    ``bad``: rows among the failed that could not be asked at all; ``failed_before``: rows among
-    the resumed whose result is a failure; ``mended``: lines of the output that had been cut off
-    when an earlier run ended (the line was completed, or taken out and its row asked again).
+    ``resumed``: rows whose result was already in the output; ``changed``: rows that were sent again
+    because their request differs from that of the result in the output; ``possibly_duplicated``:
+    rows that were in flight when an earlier run was killed, so that they may have been sent twice;
+    ``bad``: failed rows that could not be sent at all; ``failed_before``: resumed rows whose result
+    is a failure; ``repaired``: lines of the output that were incomplete when an earlier run ended
+    (the line was completed, or removed and its row sent again).
     """
 
     answered: int = 0
@@ -31,9 +31,9 @@ class Counts:
     bad: int = 0
     resumed: int = 0
     changed: int = 0
-    maybe_twice: int = 0
+    possibly_duplicated: int = 0
     failed_before: int = 0
-    mended: int = 0
+    repaired: int = 0
 
     @property
     def settled(self) -> int:
@@ -43,14 +43,14 @@ class Counts:
 
 @frozen(kw_only=True)
 class Tokens:
-    """Tokens that the service counted."""
+    """Tokens, as counted by the service."""
 
     prompt: int = 0
     completion: int = 0
 
     @property
     def total(self) -> int:
-        """Both."""
+        """Prompt and completion tokens."""
         return self.prompt + self.completion
 
 
@@ -58,12 +58,12 @@ class Tokens:
 class BatchProgress:
     """A batch at one moment. ``rows``: how many the input has, None until it was read to its end.
 
-    ``saved``: results that are on disk. Rates are of the last seconds; ``elapsed`` and ``left``
-    are seconds (``left`` None while nobody can tell); ``usd`` is what the service told that it
-    cost, None where it tells none.
+    ``saved``: results that are on disk. Rates are means over the last 10 seconds; ``elapsed`` and
+    ``left`` are seconds (``left`` is None while it cannot be estimated); ``usd`` is the cost that
+    the service reported, None if it reports none.
     """
 
-    counts: Counts
+    counts: RowCounts
     rows: int | None
     saved: int
     elapsed: float
@@ -77,7 +77,7 @@ class BatchProgress:
 
 @frozen(kw_only=True)
 class Quantiles:
-    """Seconds that half, 95 and 99 of a hundred stayed below."""
+    """The percentiles p50, p95 and p99, in seconds."""
 
     p50: float
     p95: float
@@ -86,19 +86,19 @@ class Quantiles:
 
 @frozen(kw_only=True)
 class BatchReport:
-    """A batch at its end. ``rows``: how many were read; all there are, where ``ending`` is done.
+    """A batch at its end. ``rows``: how many were read; all of them, if ``ending`` is done.
 
-    ``reason``: for the endings ``max_errors`` and ``same_failure``, in words. ``failures``: how
-    many rows failed, by the error's name; ``advice``: what to do about each, by the same name.
-    ``latency``: seconds from a row's being sent (its last try) to its answer; ``first_token``: to
-    its first content, where rows were streamed. ``rejected``: requests that the service rejected
-    for a limit; ``tries``: requests that were sent.
+    ``reason``: why it stopped early, for ``max_errors`` and ``same_failure``. ``failures``: how
+    many rows failed, by the name of the error; ``advice``: what to do about each, by the same name.
+    ``latency``: seconds from a row's last attempt being sent to its completion; ``first_token``: to
+    its first content, for streamed rows. ``rejected``: requests that the service rejected with 429;
+    ``tries``: requests that were sent.
     """
 
     ending: Ending
     reason: str = ""
     rows: int
-    counts: Counts
+    counts: RowCounts
     tokens: Tokens
     credits: float | None = None
     usd: float | None = None
@@ -112,6 +112,6 @@ class BatchReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every row has an answer, be it from an earlier run."""
+        """Whether every row has a completion, from this run or an earlier one."""
         counts = self.counts
         return self.ending == "done" and not counts.failed and not counts.failed_before

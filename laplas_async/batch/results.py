@@ -1,7 +1,7 @@
-"""The lines of the output: a result as OpenAI's Batch API writes it, and ours under ``laplas``.
+"""The lines of the output: results as OpenAI's Batch API writes them, with more under ``laplas``.
 
-There, an answer of the service, be it an error, is a ``response`` with ``error`` null; where none
-came, ``response`` is null and ``error`` has a code and words. Pure. It refuses to know files.
+A response of the service, an error too, is a ``response`` with ``error`` null; without a response,
+``response`` is null and ``error`` has a code and a message. Pure. It refuses to know files.
 """
 
 import re
@@ -15,125 +15,130 @@ from laplas_async.errors import APIError, ConfigError, LaplasError
 from laplas_async.types import Attempt, ChatCompletion
 from laplas_async.wire.codec import to_dict
 
-# So begins each line; what begins otherwise is not ours to cut.
+# Each line begins like this; the journal never truncates a line that begins otherwise.
 OPENING = b'{"id":"batch_req_'
 _PREFIX = "batch_req_"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_LONGEST_WORDS = 300
+_MAX_MESSAGE = 300  # characters of an error message: enough to act on, and a line stays short
 
 
 @frozen
 class Known:
-    """What a line of the output says of its row; ``asked`` is a digest."""
+    """What a line of the output says about its row; ``asked`` is a digest of the request."""
 
     key: bytes
     asked: bytes
-    answered: bool
+    completed: bool
 
 
-def answer_line(
+def completion_line(
     row: Row, completion: ChatCompletion, *, latency: float, first_token: float | None = None
 ) -> bytes:
-    """The line of a row that was answered; seconds."""
+    """The line of a row that has a completion. ``latency`` and ``first_token`` are seconds."""
     attempts = completion.attempts
-    ours = _ours(row, attempts)
-    ours["latency"] = round(latency, 4)
+    extension = _extension(row, attempts)
+    extension["latency"] = round(latency, 4)
     if first_token is not None:
-        ours["first_token"] = round(first_token, 4)
+        extension["first_token"] = round(first_token, 4)
     if (cost := completion.cost) is not None:
         if cost.usd_spent is not None:
-            ours["usd"] = cost.usd_spent
+            extension["usd"] = cost.usd_spent
         if cost.credits_used is not None:
-            ours["credits"] = cost.credits_used
+            extension["credits"] = cost.credits_used
     response = {
         "status_code": (attempts[-1].status if attempts else None) or 200,
         "request_id": completion.request_id,
         "body": to_dict(completion),
     }
-    return _line(row, response, None, ours)
+    return _line(row, response, None, extension)
 
 
 def failure_line(row: Row, error: LaplasError) -> bytes:
     """The line of a row that failed for good."""
-    ours = _ours(row, error.attempts)
+    extension = _extension(row, error.attempts)
     if isinstance(error, APIError) and error.status and not 200 <= error.status < 300:
         response = {
             "status_code": error.status,
             "request_id": error.request_id,
             "body": _error_body(error),
         }
-        return _line(row, response, None, ours)
-    told = {"code": code_of(error), "message": error.message[:_LONGEST_WORDS]}
-    return _line(row, None, told, ours)
+        return _line(row, response, None, extension)
+    described = {"code": code_of(error), "message": error.message[:_MAX_MESSAGE]}
+    return _line(row, None, described, extension)
 
 
 def bad_line(row: BadRow) -> bytes:
-    """The line of a row that could not be asked."""
-    told = {"code": row.code, "message": f"line {row.line}: {row.message}"[:_LONGEST_WORDS]}
-    return _line(row, None, told, {"line": row.line, "asked": row.asked.hex(), "attempts": 0})
+    """The line of a row that could not be sent."""
+    described = {"code": row.code, "message": f"line {row.line}: {row.message}"[:_MAX_MESSAGE]}
+    return _line(row, None, described, {"line": row.line, "asked": row.asked.hex(), "attempts": 0})
 
 
 def read_line(line: bytes) -> Known:
-    """What a line says of its row. Raises ``ValueError`` if it is none of ours."""
+    """What a line says about its row. Raises ``ValueError`` if it is not a result line."""
     value = jsonl.read(line)
     try:
         name, asked = value["id"], bytes.fromhex(value["laplas"]["asked"])
         key = bytes.fromhex(name.removeprefix(_PREFIX))
         response, error = value["response"], value["error"]
-        answered = error is None and 200 <= response["status_code"] < 300
+        completed = error is None and 200 <= response["status_code"] < 300
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise ValueError("is no result of a batch of ours") from None
+        raise ValueError("is not a laplas result line") from None
     if not (name.startswith(_PREFIX) and len(key) == len(asked) == 16):
-        raise ValueError("is no result of a batch of ours")
-    return Known(key, asked, answered)
+        raise ValueError("is not a laplas result line")
+    return Known(key, asked, completed)
 
 
 def code_of(error: LaplasError) -> str:
-    """An error's name as OpenAI spells its codes: ``request_timeout``."""
+    """An error's name in the style of OpenAI's codes: ``request_timeout``."""
     if isinstance(error, ConfigError):
         return "invalid_request"
     return _HUMP.sub("_", type(error).__name__.removesuffix("Error")).lower()
 
 
-def _line(row: Row | BadRow, response: Any, error: Any, ours: dict[str, Any]) -> bytes:
+def _line(row: Row | BadRow, response: Any, error: Any, extension: dict[str, Any]) -> bytes:
     return jsonl.write(
         {
             "id": _PREFIX + row.key.hex(),
             "custom_id": row.custom_id,
             "response": response,
             "error": error,
-            "laplas": ours,
+            "laplas": extension,
         }
     )
 
 
-def _ours(row: Row, attempts: tuple[Attempt, ...]) -> dict[str, Any]:
-    ours: dict[str, Any] = {
+def _extension(row: Row, attempts: tuple[Attempt, ...]) -> dict[str, Any]:
+    extension: dict[str, Any] = {
         "line": row.line,
         "asked": row.asked.hex(),
         "attempts": len(attempts),
         "waited": round(sum(attempt.waited for attempt in attempts), 4),
     }
     if len(attempts) > 1:
-        ours["tries"] = [_try(attempt) for attempt in attempts]
-    if row.maybe_twice:
-        ours["maybe_twice"] = True
-    return ours
+        extension["tries"] = [_attempt(attempt) for attempt in attempts]
+    if row.possibly_duplicated:
+        extension["possibly_duplicated"] = True
+    return extension
 
 
-def _try(attempt: Attempt) -> dict[str, Any]:
-    told: dict[str, Any] = {"status": attempt.status, "waited": round(attempt.waited, 4)}
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    fields: dict[str, Any] = {"status": attempt.status, "waited": round(attempt.waited, 4)}
     if attempt.error is not None:
-        told["error"] = attempt.error[:_LONGEST_WORDS]
+        fields["error"] = attempt.error[:_MAX_MESSAGE]
     if attempt.may_be_billed:
-        told["may_be_billed"] = True
-    return told
+        fields["may_be_billed"] = True
+    return fields
 
 
 def _error_body(error: APIError) -> dict[str, Any]:
-    """What the service sent; its words are also where OpenAI's readers look for them."""
+    """What the service sent, with the message also where readers of OpenAI's files look for it."""
     body = error.body if isinstance(error.body, dict) else {}
     if "error" in body:
         return body
-    told = {"message": error.message, "type": code_of(error), "param": None, "code": error.code}
-    return body | {"error": told}
+    described = {
+        "message": error.message,
+        "type": code_of(error),
+        "param": None,
+        "code": error.code,
+    }
+    return body | {"error": described}

@@ -1,7 +1,7 @@
-"""The bytes of the input, wherever they come from, decompressed in small pieces.
+"""The bytes of the input, from a file or a stream, decompressed in small pieces.
 
-Read in a thread; ``stop`` from any other ends a read that waits (for a pipe or a terminal). It
-refuses to know lines, and to take a compressed file that was cut off for a whole one.
+Read in one thread; ``stop``, from any other, ends a blocked read (of a pipe or a terminal). It
+refuses to know lines, and to accept a truncated compressed file as complete.
 """
 
 import contextlib
@@ -16,34 +16,36 @@ from typing import Any, BinaryIO, Protocol
 from laplas_async.errors import ConfigError, JournalError
 
 _BLOCK = 256 * 1024
-# A block of zstd holds 128 KiB, and takes 4 bytes if they are all the same; so given 256 bytes at
-# a time it never makes more than 8 MiB of them.
-_ZSTD_BITE = 256
+# Bytes given to the zstd decoder at a time. A zstd block holds 128 KiB and takes 4 bytes if they are
+# all equal, so 256 bytes never expand to more than 8 MiB (test_source: bounded pieces).
+_ZSTD_INPUT = 256
 
 
 class Source:
     """An input: a path, or an open binary stream, which is not closed.
 
-    ``done``: the part of it that was read, 0 to 1; None where nobody can tell. Raises
-    ``ConfigError`` for what cannot be read at all.
+    ``done``: the fraction that was read, 0 to 1; None if the size is unknown. Raises
+    ``ConfigError`` for an input that cannot be read at all.
     """
 
-    def __init__(self, given: str | os.PathLike[str] | BinaryIO) -> None:
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO) -> None:
         self._stream: Any = None
         self._fd = -1
         self._own = False
-        if isinstance(given, str | os.PathLike):
-            self.name = os.fspath(given)
+        if isinstance(source, str | os.PathLike):
+            self.name = os.fspath(source)
             try:
                 self._fd = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
                 raise ConfigError(f"{self.name}: {error.strerror}") from None
             self._own = True
         else:
-            self.name = str(getattr(given, "name", "the input"))
-            self._stream = _checked(given)
-            with contextlib.suppress(OSError, AttributeError):  # of a stream in memory
-                self._fd = given.fileno()
+            self.name = str(getattr(source, "name", "the input"))
+            self._stream = _checked(source)
+            with contextlib.suppress(
+                OSError, AttributeError
+            ):  # a stream in memory has no descriptor
+                self._fd = source.fileno()
         self._stopping = False
         self._wake: tuple[int, int] | None = None
         self._read = 0
@@ -64,19 +66,19 @@ class Source:
 
     @property
     def done(self) -> float | None:
-        """The part that was read."""
+        """The fraction that was read, 0 to 1."""
         size = 0 if self._stat is None or not self._own else self._stat.st_size
         return min(1.0, self._read / size) if size else None
 
     def is_same_as(self, path: str) -> bool:
-        """Whether the file at ``path`` is the one that is read."""
+        """Whether ``path`` is the file that is read."""
         try:
             return self._stat is not None and os.path.samestat(self._stat, Path(path).stat())
         except OSError:
             return False
 
     def stop(self) -> None:
-        """End a read that waits, and all later ones."""
+        """End a blocked read, and all later ones."""
         self._stopping = True
         if self._wake is not None:
             os.write(self._wake[1], b".")
@@ -91,7 +93,7 @@ class Source:
         self._wake = None
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes, decompressed. Raises ``JournalError`` when they break off."""
+        """The bytes, decompressed. Raises ``JournalError`` if they are truncated or corrupt."""
         try:
             while not self._stopping and (data := self._next()):
                 self._read += len(data)
@@ -99,16 +101,18 @@ class Source:
                     yield data
                 else:
                     yield from self._decoder.decode(data)
-            if self._decoder is not None and not self._stopping and not self._decoder.is_whole:
-                raise JournalError(f"{self.name}: was cut off, it is not whole", path=self.name)
+            if self._decoder is not None and not self._stopping and not self._decoder.is_complete:
+                raise JournalError(
+                    f"{self.name}: was cut off: the compressed data has no end", path=self.name
+                )
         except OSError as error:
-            words = f"{self.name}: cannot be read ({error.strerror or error})"
-            raise JournalError(words, path=self.name) from None
+            message = f"{self.name}: cannot be read ({error.strerror or error})"
+            raise JournalError(message, path=self.name) from None
         except _Corrupt as error:
             raise JournalError(f"{self.name}: is corrupt ({error})", path=self.name) from None
 
     def _next(self) -> bytes:
-        """Some bytes; none at the end, and when it was stopped."""
+        """Some bytes; none at the end, and once it was stopped."""
         while True:
             if self._wake is not None:
                 self._wait(self._wake[0])
@@ -135,9 +139,9 @@ class _Corrupt(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Decoder(Protocol):
-    """``is_whole``: whether what it was given ends where it may."""
+    """``is_complete``: whether the input so far ends where compressed data may end."""
 
-    is_whole: bool
+    is_complete: bool
 
     def decode(self, data: bytes) -> Iterator[bytes]: ...
 
@@ -145,16 +149,16 @@ class _Decoder(Protocol):
 class _Gzip:
     def __init__(self) -> None:
         self._inner: Any = None
-        self.is_whole = True
+        self.is_complete = True
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._inner is None:
-                data = data.lstrip(b"\0")  # padding between and behind the members
+                data = data.lstrip(b"\0")  # padding between and after the members
                 if not data:
                     break
                 self._inner = zlib.decompressobj(wbits=31)
-                self.is_whole = False
+                self.is_complete = False
             try:
                 piece = self._inner.decompress(data, _BLOCK)
             except zlib.error as error:
@@ -163,7 +167,7 @@ class _Gzip:
                 yield piece
             data = self._inner.unconsumed_tail
             if self._inner.eof:
-                data, self._inner, self.is_whole = self._inner.unused_data, None, True
+                data, self._inner, self.is_complete = self._inner.unused_data, None, True
 
 
 class _Zstandard:
@@ -176,24 +180,24 @@ class _Zstandard:
         self._error = zstandard.ZstdError
         self._begin = zstandard.ZstdDecompressor().decompressobj
         self._inner: Any = None
-        self.is_whole = True
+        self.is_complete = True
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        for at in range(0, len(data), _ZSTD_BITE):
-            bite = data[at : at + _ZSTD_BITE]
-            while bite:
+        for at in range(0, len(data), _ZSTD_INPUT):
+            part = data[at : at + _ZSTD_INPUT]
+            while part:
                 if self._inner is None:
                     self._inner = self._begin()
-                    self.is_whole = False
+                    self.is_complete = False
                 try:
-                    piece = self._inner.decompress(bite)
+                    piece = self._inner.decompress(part)
                 except self._error as error:
                     raise _Corrupt(error) from None
                 if piece:
                     yield piece
-                bite = b""
+                part = b""
                 if self._inner.eof:
-                    bite, self._inner, self.is_whole = self._inner.unused_data, None, True
+                    part, self._inner, self.is_complete = self._inner.unused_data, None, True
 
 
 def _decoder(name: str) -> _Decoder | None:

@@ -1,7 +1,7 @@
-"""The thread that saves: results become lines, lines are appended in groups, each group synced.
+"""The thread that saves: results become lines, appended in groups, and each group is synced.
 
 So a million results cost some thousand syncs, and no result waits longer than a group takes. It
-refuses to lose what it was given, unless the disk does.
+refuses to drop a result unless the disk fails.
 """
 
 import threading
@@ -20,15 +20,15 @@ from laplas_async.batch.rows import BadRow, Row
 from laplas_async.errors import LaplasError, StreamProtocolError
 from laplas_async.types import ChatCompletion
 
-_BETWEEN_SYNCS = 0.05  # seconds
-_GROUP_BYTES = 4 * 1024 * 1024
+_BETWEEN_SYNCS = 0.05  # seconds; so a killed run repeats little, and a slow disk is not kept busy
+_GROUP_BYTES = 4 * 1024 * 1024  # bounds the copy that one write makes
 
 
 @define
 class Result:
-    """What became of a row: a completion, an error, or, of a bad row, neither. Seconds.
+    """The result of a row: a completion, an error, or, for a bad row, neither. Times in seconds.
 
-    ``weight``: about how many bytes it takes, for whoever bounds what is unsaved.
+    ``weight``: about how many bytes it takes, to bound what is unsaved.
     """
 
     row: Row | BadRow
@@ -41,7 +41,7 @@ class Result:
 
 @frozen
 class Saved:
-    """Results that are on disk: how many, of what weight, and the slots they had in flight."""
+    """Results that are on disk: their number, weight, and the slots they had in flight."""
 
     count: int
     weight: int
@@ -49,21 +49,21 @@ class Saved:
 
 
 class Writer:
-    """Saves in a thread of its own; ``on_saved`` and ``on_failure`` are called in the loop.
+    """Saves in a thread; ``on_saved`` and ``on_failure`` are called in the event loop.
 
-    ``places`` is filled with where the line of each row is, if it is not empty. After a failure,
-    a ``JournalError``, it saves no more and waits to be closed.
+    ``positions``, unless it is empty, is filled with where the line of each row begins. After a
+    failure, a ``JournalError``, it saves no more and waits to be closed.
     """
 
     def __init__(
         self,
         journal: Journal,
-        places: "array[int]",
+        positions: "array[int]",
         on_saved: Callable[[Saved], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._journal = journal
-        self._places = places
+        self._positions = positions
         self._on_saved = on_saved
         self._on_failure = on_failure
         self._thread = Background("laplas-batch-writer", self._work)
@@ -75,24 +75,24 @@ class Writer:
         self._finish: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, result: Result) -> None:
-        """Save this; it is told when it is on disk."""
+        """Save this; ``on_saved`` reports when it is on disk."""
         self._pending.append(result)
         if not self._wake.is_set():
             self._wake.set()
 
     def close(self, *, index: Index | None = None, ordered: bool = False) -> None:
-        """Save what is left and end; with the index of a batch that is done, tidy up before."""
+        """Save what is left and end; with the index of a finished batch, tidy the output first."""
         if index is not None:
             self._finish = lambda: self._tidy(index, ordered=ordered)
         self._closing.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Save what is left and end soon: a tidying is given up."""
+        """Save what is left and end soon, without tidying."""
         self._stopping = True
         self.close()
 
@@ -105,9 +105,9 @@ class Writer:
                 self._finish()
         except Stopped:
             pass
-        except BaseException as error:  # noqa: BLE001 - the batch ends with it
-            self._thread.tell(self._on_failure, error)
-            self._closing.wait()  # until the loop knows, it notes rows in the journal's flight
+        except BaseException as error:  # noqa: BLE001 - reported: the batch ends with it
+            self._thread.call_in_loop(self._on_failure, error)
+            self._closing.wait()  # until then, the loop still enters rows as in flight
         finally:
             self._journal.close()
 
@@ -118,11 +118,11 @@ class Writer:
             began = time.monotonic()
             while self._pending:
                 if self._save() < _GROUP_BYTES and not self._closing.is_set():
-                    break  # what comes meanwhile is the next group
+                    break  # results that arrive meanwhile are the next group
             self._closing.wait(_BETWEEN_SYNCS - (time.monotonic() - began))
 
     def _save(self) -> int:
-        """Append a group, and tell it; its size in bytes."""
+        """Append a group and report it; return its size in bytes."""
         group: list[Result] = []
         lines: list[bytes] = []
         size = 0
@@ -130,29 +130,29 @@ class Writer:
             group.append(self._pending.popleft())
             lines.append(_line(group[-1]))
             size += len(lines[-1])
-        place = self._journal.end
+        position = self._journal.end
         count, failure = self._journal.append(lines)
         saved = group[:count]
-        if self._places:
+        if self._positions:
             for result, line in zip(saved, lines, strict=False):
-                self._places[result.row.order] = place
-                place += len(line)
+                self._positions[result.row.order] = position
+                position += len(line)
         slots = [result.row.slot for result in saved if isinstance(result.row, Row)]
-        self._journal.flight.clear(slots)
+        self._journal.in_flight.clear(slots)
         weight = sum(result.weight for result in saved)
-        self._thread.tell(self._on_saved, Saved(count, weight, slots))
+        self._thread.call_in_loop(self._on_saved, Saved(count, weight, slots))
         if failure is not None:
             raise failure
         return size
 
     def _tidy(self, index: Index, *, ordered: bool) -> None:
-        """Take out what was superseded, and put the rest in order, if that is not so already."""
-        journal, places = self._journal, self._places
-        if ordered and (index.superseded or not _ascend(places)):
-            journal.rewrite(_chain(places, index.strangers()), self._is_stopped)
+        """Remove superseded lines and put the rest in order, where that is needed."""
+        journal, positions = self._journal, self._positions
+        if ordered and (index.superseded or not _ascend(positions)):
+            journal.rewrite(_chain(positions, index.orphaned_rows()), self._is_stopped)
         elif index.superseded:
-            journal.rewrite(journal.places(index.superseded, self._is_stopped), self._is_stopped)
-        journal.flight.forget()
+            journal.rewrite(journal.positions(index.superseded, self._is_stopped), self._is_stopped)
+        journal.in_flight.forget()
 
     def _is_stopped(self) -> bool:
         return self._stopping
@@ -165,24 +165,24 @@ def _line(result: Result) -> bytes:
     error, completion = result.error, result.completion
     if completion is not None:
         try:
-            return results.answer_line(
+            return results.completion_line(
                 row, completion, latency=result.latency, first_token=result.first_token
             )
         except RecursionError:
-            error = StreamProtocolError("the answer is nested too deep to be written")
-    return results.failure_line(row, error or LaplasError("nothing came"))
+            error = StreamProtocolError("the response is nested too deeply to be written as JSON")
+    return results.failure_line(row, error or LaplasError("no response"))
 
 
-def _ascend(places: "array[int]") -> bool:
+def _ascend(positions: "array[int]") -> bool:
     last = -1
-    for place in places:
-        if place < last:
+    for position in positions:
+        if position < last:
             return False
-        last = place
+        last = position
     return True
 
 
-def _chain(places: "array[int]", strangers: "array[int]") -> "array[int]":
-    both = array("Q", places)
-    both.extend(strangers)
+def _chain(positions: "array[int]", orphaned: "array[int]") -> "array[int]":
+    both = array("Q", positions)
+    both.extend(orphaned)
     return both

@@ -1,10 +1,11 @@
-"""Many requests through one client: read as they can be asked, handed out as they are answered.
+"""Many requests at once: the scheduler behind ``client.map`` and batches, and map's outcomes.
 
-It refuses to pace (the gate does) and to keep more than what is in flight and what its reader has
-not taken yet.
+The scheduler starts work as the gate makes room for it. It refuses to pace (the gate does), to
+retry (``retrying`` does) and to start more than the gate can soon admit.
 """
 
 import asyncio
+import contextvars
 import weakref
 from collections import deque
 from collections.abc import (
@@ -17,22 +18,155 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from attrs import define
 
 from laplas_async.errors import ConfigError, LaplasError
+from laplas_async.pacing.gate import Gate
 from laplas_async.types import Attempt, ChatCompletion
 
 Requests = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
+T = TypeVar("T")
+
+# Items that may be waiting at the gate, or on their way to it. One waiting item is enough for the
+# gate to be busy; the second covers the turn of the loop in which the next one is started. More
+# would only read the input earlier and hold memory for it (test_fanout: it reads no further ahead).
+LOOK_AHEAD = 2
+
+
+class Work(Protocol[T]):
+    """What a ``Scheduler`` runs: where items come from and what is done with each."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether ``take`` will never return another item."""
+
+    def take(self) -> T | None:
+        """The next item to start; None if none is available yet. Called only if there is room.
+
+        Call ``Scheduler.wake`` once one may be available. What it raises ends the work.
+        """
+
+    async def run(self, item: T) -> None:
+        """Run one item to its end. What it raises ends the work: outcomes are not exceptions."""
+
+
+class Scheduler(Generic[T]):
+    """Starts the items of a ``Work`` as the gate makes room; belongs to the running event loop.
+
+    ``done`` is set when every item has ended, or when the work failed: then ``failure`` is the
+    exception. Items run in the context (``contextvars``) in which the scheduler was made, whichever
+    task happens to make room for them.
+    """
+
+    def __init__(self, work: Work[T], gate: Gate) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._work = work
+        self._gate = gate
+        self._workers: set[asyncio.Task[None]] = set()
+        self._starting = 0  # workers that have not reached the gate yet
+        self._wake_due = False
+        self._closed = False
+        self.failure: BaseException | None = None
+        self.done: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop it belongs to."""
+        return self._loop
+
+    def start(self) -> None:
+        """Begin to take items, in the next turn of the loop."""
+        self._gate.on_room.add(self.wake)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something has changed: look for items to start, in the next turn of the loop."""
+        if not self._wake_due and not self._closed:
+            self._wake_due = True
+            self._loop.call_soon(self._start_workers, context=self._context)
+
+    def cancel(self) -> None:
+        """Start nothing more and cancel what runs, without waiting for it. Safe to call twice."""
+        self._closed = True
+        self._gate.on_room.discard(self.wake)
+        for worker in self._workers:
+            worker.cancel()
+
+    async def aclose(self) -> None:
+        """Cancel what runs and wait until it has ended, even if this call is cancelled."""
+        self.cancel()
+        await wait_for_all(self._workers)
+
+    def _start_workers(self) -> None:
+        self._wake_due = False
+        while (item := self._next()) is not None:
+            self._starting += 1
+            worker = self._loop.create_task(self._run_items(item))
+            self._workers.add(worker)
+            worker.add_done_callback(self._end)
+        if not self._workers and not self._closed and self._work.exhausted:
+            self._finish()
+
+    def _next(self) -> T | None:
+        """The next item, if it would soon be admitted. One is started whoever uses the gate."""
+        ahead = self._gate.waiting + self._starting
+        if self._closed or (self._workers and ahead >= LOOK_AHEAD):
+            return None
+        try:
+            return self._work.take()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported by failure
+            self._finish(error)
+            return None
+
+    async def _run_items(self, item: T | None) -> None:
+        """Run an item, then others while there is room: a new task costs more than an item."""
+        self._starting -= 1
+        self.wake()
+        while item is not None:
+            await self._work.run(item)
+            item = self._next()
+
+    def _end(self, worker: "asyncio.Task[None]") -> None:
+        self._workers.discard(worker)
+        if worker.cancelled():
+            if not self._closed:  # by a hook of the caller's: its item has no outcome
+                self._finish(asyncio.CancelledError())
+        elif (error := worker.exception()) is not None:
+            self._finish(error)  # a hook of the caller's, or a defect
+        self.wake()
+
+    def _finish(self, failure: BaseException | None = None) -> None:
+        self.failure = self.failure or failure
+        self._closed = True
+        self._gate.on_room.discard(self.wake)
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def wait_for_all(futures: "Iterable[asyncio.Future[Any]]") -> None:
+    """Wait until all of these have ended, however they end.
+
+    Cancelling it takes effect once they have ended.
+    """
+    waited, cancelled = set(futures), None
+    while pending := {future for future in waited if not future.done()}:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 @define
 class Outcome:
-    """What became of one request: ``completion``, or ``error`` if it failed for good.
+    """The result of one request: ``completion``, or ``error`` if it failed for good.
 
-    ``key`` is the request's own ``key``, else its place in the input, from 0. ``attempts`` are the
-    tries that were made.
+    ``key`` is the request's own ``key``, else its position in the input, from 0. ``attempts`` are
+    the attempts that were made.
     """
 
     key: Any
@@ -41,12 +175,12 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered."""
+        """Whether there is a completion."""
         return self.completion is not None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The tries that were made."""
+        """The attempts that were made."""
         if self.completion is not None:
             return self.completion.attempts
         return () if self.error is None else self.error.attempts
@@ -55,13 +189,13 @@ class Outcome:
 class OutcomeStream:
     """The outcomes of many requests: ``async for outcome in client.map(requests)``.
 
-    The next request is read when there is room to ask it. Leaving the loop ends what still runs;
+    Requests are read as there is room for them. Leaving the loop cancels what still runs;
     ``async with client.map(...) as outcomes`` also waits until it has ended.
     """
 
     def __init__(self, fan: "Fan") -> None:
         self._fan = fan
-        # The running tasks hold the fan, not this: so dropping this (a break) can be noticed.
+        # The running tasks hold the fan, not this object: so dropping it (a break) is noticed.
         weakref.finalize(self, _drop, fan).atexit = False
 
     def __aiter__(self) -> Self:
@@ -69,10 +203,10 @@ class OutcomeStream:
         return self
 
     async def __anext__(self) -> Outcome:
-        """The next outcome: as they are answered, or in the input's order.
+        """The next outcome: as requests end, or in the input's order.
 
-        Never raises for a request; what the input itself raises ends the rest. Cancelling it ends
-        all that runs.
+        A failed request raises nothing; what the input itself raises ends the stream and is raised
+        here. Cancelling it cancels everything that runs.
         """
         return await self._fan.next()
 
@@ -86,73 +220,83 @@ class OutcomeStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End what runs."""
+        """Cancel what runs and wait until it has ended."""
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what runs, and give its places back. Safe to call twice."""
+        """Cancel what runs and wait until it has ended. Safe to call twice."""
         await self._fan.aclose()
 
 
 def _drop(fan: "Fan") -> None:
-    """The collector says that nobody reads any more; the loop ends what runs."""
-    if fan.loop is not None and not fan.loop.is_closed():
-        fan.loop.call_soon_threadsafe(fan.cancel)
+    """The stream was garbage-collected, in any thread: the loop cancels what runs."""
+    if fan.scheduler is not None and not fan.scheduler.loop.is_closed():
+        fan.scheduler.loop.call_soon_threadsafe(fan.cancel)
+
+
+@define
+class _Request:
+    """A request that was read, its position, and (if ordered) where its outcome goes."""
+
+    fields: Any
+    position: int
+    outcome: "asyncio.Future[Outcome]"
 
 
 class Fan:
-    """The work behind an ``OutcomeStream``.
+    """The work behind an ``OutcomeStream``: requests from an iterable, outcomes for its reader.
 
-    ``has_room``: whether a request that is read now would soon go. ``buffer``: how many may be
-    read, and not yet taken by the reader.
+    ``complete`` makes one call. ``buffer``: how many requests may be read and their outcomes not
+    yet taken, at least 1.
     """
 
     def __init__(
         self,
+        complete: Callable[..., Awaitable[ChatCompletion]],
+        gate: Gate,
         requests: Requests,
-        ask: Callable[[Mapping[str, Any]], Awaitable[ChatCompletion]],
-        has_room: Callable[[], bool],
-        on_end: Callable[["Fan"], None],
         *,
         ordered: bool,
         buffer: int,
     ) -> None:
-        if isinstance(requests, AsyncIterable):
-            self._async_source: AsyncIterator[Any] | None = aiter(requests)
-        else:
-            self._async_source = None
-            self._source: Iterator[Any] = iter(requests)
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._ask = ask
-        self._has_room = has_room
-        self._on_end = on_end
+        if type(buffer) is not int or buffer < 1:
+            raise ConfigError(f"buffer={buffer!r}: must be an integer, at least 1")
+        self.scheduler: Scheduler[_Request] | None = None
+        self.exhausted = False
+        self._complete = complete
+        self._gate = gate
+        self._source: _Source | _AsyncSource = (
+            _AsyncSource(requests) if isinstance(requests, AsyncIterable) else _Source(requests)
+        )
         self._ordered = ordered
         self._buffer = buffer
-        self._running: set[asyncio.Task[None]] = set()
-        self._reading: asyncio.Future[Any] | None = None
-        self._due: deque[asyncio.Future[Outcome]] = deque()  # if ordered: as they were read
-        self._done: deque[Outcome] = deque()
-        self._count = 0
-        self._exhausted = False
-        self._closed = False
-        self._failure: BaseException | None = None
+        # Futures in the order in which they are handed out; if not ordered, only completed ones.
+        self._outcomes: deque[asyncio.Future[Outcome]] = deque()
+        self._read = 0
+        self._taken = 0
+        self._cancelled = False
         self._changed = asyncio.Event()
+
+    # --- the reader's side --------------------------------------------------------------------
 
     async def next(self) -> Outcome:
         """The next outcome; ``StopAsyncIteration`` when there is none."""
-        self.loop = asyncio.get_running_loop()
+        if self.scheduler is None and not self._cancelled:
+            self.scheduler = Scheduler(self, self._gate)
+            self.scheduler.done.add_done_callback(lambda _: self._changed.set())
+            self.scheduler.start()
         try:
-            while not self._closed:
+            while self.scheduler is not None and not self._cancelled:
                 self._changed.clear()
-                self._raise_failure()
-                if (outcome := self._take()) is not None:
-                    return outcome
-                if not self._exhausted and self._may_read():
-                    await self._read()
-                elif self._running or self._due or self._reading is not None:
-                    await self._changed.wait()
-                else:
+                if self.scheduler.failure is not None:
+                    raise self.scheduler.failure
+                if self._outcomes and self._outcomes[0].done():
+                    self._taken += 1
+                    self.scheduler.wake()
+                    return self._outcomes.popleft().result()
+                if self.scheduler.done.done():
                     break
+                await self._changed.wait()
         except BaseException:
             await self.aclose()
             raise
@@ -160,98 +304,132 @@ class Fan:
         raise StopAsyncIteration
 
     def cancel(self) -> None:
-        """End what runs, without waiting for it."""
-        self._closed = True
+        """Cancel what runs, without waiting for it."""
+        self._cancelled = True
         self._changed.set()
-        for task in self._running:
-            task.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
-        self._on_end(self)
+        if self.scheduler is not None:
+            self.scheduler.cancel()
+        self._source.cancel()
 
     async def aclose(self) -> None:
-        """End what runs, and wait until it has ended."""
+        """Cancel what runs and wait until it has ended."""
         self.cancel()
-        tasks = {*self._running, *(() if self._reading is None else (self._reading,))}
-        if tasks:
-            await asyncio.wait(tasks)
-        close = getattr(self._async_source, "aclose", None)
-        if close is not None:
-            await close()
-
-    def wake(self) -> None:
-        """Something has changed: whoever waits for an outcome looks anew."""
-        self._changed.set()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _take(self) -> Outcome | None:
-        if self._ordered:
-            return self._due.popleft().result() if self._due and self._due[0].done() else None
-        return self._done.popleft() if self._done else None
-
-    def _may_read(self) -> bool:
-        if self._reading is not None and not self._reading.done():
-            return False
-        kept = len(self._due) if self._ordered else len(self._running) + len(self._done)
-        return kept < self._buffer and (not self._running or self._has_room())
-
-    async def _read(self) -> None:
-        """Read one request and begin it; from an async source, as soon as it has one."""
         try:
-            if self._async_source is None:
-                request = next(self._source)
-            elif self._reading is None:
-                self._reading = asyncio.ensure_future(_first(self._async_source))
-                self._reading.add_done_callback(lambda _: self._changed.set())
-                return
-            else:
-                reading, self._reading = self._reading, None
-                request = reading.result()
-        except (StopIteration, StopAsyncIteration, _Exhausted):
-            self._exhausted = True
-            return
-        place, self._count = self._count, self._count + 1
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        if self._ordered:
-            self._due.append(future)
-        task = asyncio.create_task(self._run(request, place, future))
-        self._running.add(task)
-        task.add_done_callback(self._end)
-        await asyncio.sleep(0)  # it comes to the gate, so that its room is known
+            if self.scheduler is not None:
+                await self.scheduler.aclose()
+        finally:
+            await self._source.aclose()
 
-    async def _run(self, request: Any, place: int, future: asyncio.Future[Outcome]) -> None:
-        key: Any = place
+    # --- the scheduler's side -----------------------------------------------------------------
+
+    def take(self) -> _Request | None:
+        """Read a request, unless ``buffer`` of them are not yet taken."""
+        if self.exhausted or self._read - self._taken >= self._buffer:
+            return None
         try:
-            if not isinstance(request, Mapping):
-                raise ConfigError(f"request {place}: must be an object, like {{'messages': ...}}")
-            key = request.get("key", place)
-            fields = {name: value for name, value in request.items() if name != "key"}
+            if not self._source.ready(self._wake):
+                return None
+            fields = self._source.take()
+        except (StopIteration, _Exhausted):
+            self.exhausted = True
+            return None
+        request = _Request(fields, self._read, asyncio.get_running_loop().create_future())
+        self._read += 1
+        if self._ordered:
+            self._outcomes.append(request.outcome)
+        return request
+
+    async def run(self, item: _Request) -> None:
+        """Make the call, and hand out its outcome."""
+        key: Any = item.position
+        try:
+            fields = item.fields
+            if not isinstance(fields, Mapping):
+                raise ConfigError(f"request {key}: must be an object, like {{'messages': ...}}")
+            key = fields.get("key", key)
+            fields = {name: value for name, value in fields.items() if name != "key"}
             if "messages" not in fields:
-                raise ConfigError(f"request {place}: has no messages")
-            outcome = Outcome(key, await self._ask(fields))
+                raise ConfigError(f"request {item.position}: has no messages")
+            outcome = Outcome(key, await self._complete(**fields))
         except LaplasError as error:
             outcome = Outcome(key, error=error)
-        future.set_result(outcome)
+            await asyncio.sleep(0)  # it may have failed without waiting: let the loop run
+        item.outcome.set_result(outcome)
         if not self._ordered:
-            self._done.append(outcome)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+            self._outcomes.append(item.outcome)
         self._changed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # Not ours, so no outcome: the caller's own hook, or a defect. The reader gets it.
-            self._failure = error
+
+    def _wake(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.wake()
 
 
 class _Exhausted(Exception):  # noqa: N818 - a StopAsyncIteration cannot be a future's exception
     """The async source has no more."""
 
 
-async def _first(source: AsyncIterator[Any]) -> Any:
-    try:
-        return await anext(source)
-    except StopAsyncIteration:
-        raise _Exhausted from None
+class _Source:
+    """An iterable: its next item can always be taken."""
+
+    def __init__(self, requests: Iterable[Any]) -> None:
+        self._iterator: Iterator[Any] = iter(requests)
+
+    def ready(self, on_ready: Callable[[], None]) -> bool:  # noqa: ARG002 - as in _AsyncSource
+        """Always."""
+        return True
+
+    def take(self) -> Any:
+        """The item. Raises ``StopIteration`` at the end, and what the source raises."""
+        return next(self._iterator)
+
+    def cancel(self) -> None:
+        """Nothing: no read is under way between two turns of the loop."""
+
+    async def aclose(self) -> None:
+        """Nothing: whoever made the iterable closes it."""
+
+
+class _AsyncSource:
+    """An async iterable, read one item at a time in a task of its own."""
+
+    def __init__(self, requests: AsyncIterable[Any]) -> None:
+        self._iterator: AsyncIterator[Any] = aiter(requests)
+        self._reading: asyncio.Task[Any] | None = None
+
+    def ready(self, on_ready: Callable[[], None]) -> bool:
+        """Whether an item (or the end) can be taken; if not, begin to read it."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+            self._reading.add_done_callback(_retrieve)
+            self._reading.add_done_callback(lambda _: on_ready())
+        return self._reading.done()
+
+    def take(self) -> Any:
+        """The item. Raises ``_Exhausted`` at the end, and what the source raised."""
+        reading, self._reading = self._reading, None
+        return reading.result() if reading is not None else None
+
+    def cancel(self) -> None:
+        """Cancel the read that runs."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def aclose(self) -> None:
+        """Wait for the read that was cancelled, and close the source."""
+        if self._reading is not None:
+            await wait_for_all((self._reading,))
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+    async def _read(self) -> Any:
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            raise _Exhausted from None
+
+
+def _retrieve(reading: "asyncio.Task[Any]") -> None:
+    # An error that nobody takes, because the stream was closed, is nobody's concern.
+    if not reading.cancelled():
+        reading.exception()

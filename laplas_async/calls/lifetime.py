@@ -21,7 +21,7 @@ class Lifetime:
 
     def __init__(self) -> None:
         self.closed = False
-        self.fans: set[Fan] = set()
+        self.fans: weakref.WeakSet[Fan] = weakref.WeakSet()
         # Weakly: a stream that is dropped must not be kept alive by the client.
         self.streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
         self._calls: set[asyncio.Timeout] = set()

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from attrs import asdict
 
 from laplas_async import ConfigError, JournalError, LaplasClient, Limits
-from laplas_async.batch.report import BatchReport, Counts, Quantiles
+from laplas_async.batch.report import BatchReport, Quantiles, RowCounts
 from laplas_async.batch.run import run_batch
 from laplas_async.cli import FAILED, INTERRUPTED, STOPPED_EARLY
 from laplas_async.cli.batch_view import View, make_view, money, span
@@ -227,8 +227,10 @@ def summary_lines(report: BatchReport) -> list[str]:
         "answered": f"{counts.answered:,} ({speed:,.1f} rows/s)",
         "from before": _unless_zero(counts.resumed, _failed_before(counts)),
         "changed": _unless_zero(counts.changed, "ask something else than before; asked anew"),
-        "maybe twice": _unless_zero(counts.maybe_twice, "were in flight when a run was killed"),
-        "mended": _unless_zero(counts.mended, "cut lines of the output"),
+        "maybe twice": _unless_zero(
+            counts.possibly_duplicated, "were in flight when a run was killed"
+        ),
+        "repaired": _unless_zero(counts.repaired, "cut lines of the output"),
         "tokens": f"{tokens.prompt:,} prompt + {tokens.completion:,} completion = {tokens.total:,}",
         "credits used": None if report.credits is None else f"{report.credits:,g}",
         "USD spent": None if report.usd is None else money(report.usd),
@@ -245,7 +247,7 @@ def _unless_zero(number: int, words: str) -> str | None:
     return f"{number:,} {words}".rstrip() if number else None
 
 
-def _failed_before(counts: Counts) -> str:
+def _failed_before(counts: RowCounts) -> str:
     failed = counts.failed_before
     return f"({failed:,} of them failed: --retry-failed asks them again)" if failed else ""
 

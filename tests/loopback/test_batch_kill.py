@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from laplas_async import LaplasClient, run_batch
-from laplas_async.batch.inflight import Flight
+from laplas_async.batch.inflight import InFlight
 from laplas_async.simulator import Simulator, Timing
 
 ROWS = 1200
@@ -25,7 +25,7 @@ from laplas_async import LaplasClient, run_batch
 async def main():
     async with LaplasClient("key-of-the-test", sys.argv[3]) as client:
         report = await run_batch(sys.argv[1], sys.argv[2], client=client, ordered=True)
-    print(report.ending, report.counts.maybe_twice)
+    print(report.ending, report.counts.possibly_duplicated)
 asyncio.run(main())
 """
 
@@ -100,14 +100,14 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
     done = lines(tmp_path)
     assert [line["custom_id"] for line in done] == [f"r{n}" for n in range(ROWS)]
     assert all(line["error"] is None for line in done)
-    marked = sum(line["laplas"].get("maybe_twice", False) for line in done)
+    marked = sum(line["laplas"].get("possibly_duplicated", False) for line in done)
     # Asked twice were only such as were in flight; and each that was is marked.
     assert simulator.counts.requests <= ROWS + in_flight
     times = [0] * ROWS
     for seen in simulator.requests:
         times[int(seen.body["messages"][0]["content"].split(":")[0])] += 1
     twice = {f"r{n}" for n in range(ROWS) if times[n] > 1}
-    assert twice <= {line["custom_id"] for line in done if "maybe_twice" in line["laplas"]}
+    assert twice <= {line["custom_id"] for line in done if "possibly_duplicated" in line["laplas"]}
     assert min(times) == 1
     assert 0 < len(twice) <= marked <= in_flight
     assert not (tmp_path / "out.laplas").exists()
@@ -123,7 +123,7 @@ def whole_lines(folder: Path) -> list[dict[str, Any]]:
 def left_in_flight(folder: Path) -> int:
     if not (folder / "out.laplas").exists():
         return 0
-    flight = Flight(str(folder / "out"))
+    flight = InFlight(str(folder / "out"))
     count = len(flight.left)
     flight.close()
     return count

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from laplas_async.batch.index import MISSING, Index
 from laplas_async.batch.jsonl import digest
-from laplas_async.batch.rows import BadRow, Recipe, Row
+from laplas_async.batch.rows import BadRow, RequestDefaults, Row
 
 
 def row(custom_id: str = "", content: str = "x") -> Row:
@@ -49,7 +49,7 @@ def test_a_made_id_gives_way_to_one_that_is_told() -> None:
 
 
 def test_lines_that_are_no_rows_have_ids_too() -> None:
-    read = Recipe("m").read
+    read = RequestDefaults("m").read
     names = [name for name, _ in ids(read(1, b"{"), read(2, b"{"), read(3, b"["))]
     assert len(set(names)) == 3
     assert all(name.startswith("line-") for name in names)
@@ -58,20 +58,20 @@ def test_lines_that_are_no_rows_have_ids_too() -> None:
 def test_what_the_output_says_of_a_row() -> None:
     index = Index()
     key, asked, changed = digest(b"a"), digest(b"what"), digest(b"else")
-    index.record(key, asked, 100, answered=False)
-    index.record(digest(b"gone"), asked, 150, answered=True)
-    index.record(key, asked, 200, answered=True)
+    index.record(key, asked, 100, completed=False)
+    index.record(digest(b"gone"), asked, 150, completed=True)
+    index.record(key, asked, 200, completed=True)
     assert list(index.superseded) == [100]
     _, entry = index.claim(row("a"))
     assert index.is_known(entry)
-    assert index.is_answered(entry)
-    assert index.place(entry) == 200
-    assert index.asks(entry, asked)
-    assert not index.asks(entry, changed)
-    assert list(index.strangers()) == [150]
+    assert index.is_completed(entry)
+    assert index.position(entry) == 200
+    assert index.is_unchanged(entry, asked)
+    assert not index.is_unchanged(entry, changed)
+    assert list(index.orphaned_rows()) == [150]
     _, new = index.claim(row("new"))
     assert not index.is_known(new)
-    assert index.place(new) == MISSING
+    assert index.position(new) == MISSING
     assert index.known == 2
     assert len(index) == 3
 
@@ -85,7 +85,7 @@ def test_it_finds_each_that_it_was_given(numbers: list[int]) -> None:
         # Alike in the low half, so that they all come to one part and one place in it.
         key = bytes(8) + number.to_bytes(8)
         last[number] = place = next(places)
-        index.record(key, digest(b"%d" % number), place, answered=True)
+        index.record(key, digest(b"%d" % number), place, completed=True)
     assert index.known == len(last)
     assert sorted([*index.superseded, *last.values()]) == list(range(len(numbers)))
-    assert sorted(index.strangers()) == sorted(last.values())
+    assert sorted(index.orphaned_rows()) == sorted(last.values())

@@ -1,10 +1,10 @@
-"""The file beside the output: one run at a time, and what was in flight when it was killed."""
+"""The file beside the output: one run at a time, and the rows in flight when it was killed."""
 
 from pathlib import Path
 
 import pytest
 
-from laplas_async.batch.inflight import SLOTS, Flight
+from laplas_async.batch.inflight import SLOTS, InFlight
 from laplas_async.errors import JournalError
 
 
@@ -22,16 +22,16 @@ def out(tmp_path: Path) -> str:
 
 
 def test_one_run_at_a_time(out: str) -> None:
-    first = Flight(out)
+    first = InFlight(out)
     with pytest.raises(JournalError, match="another run") as caught:
-        Flight(out)
+        InFlight(out)
     assert caught.value.path == out
     first.close()
-    Flight(out).close()
+    InFlight(out).close()
 
 
-def test_it_goes_when_nothing_is_in_it(out: str) -> None:
-    flight = Flight(out)
+def test_it_is_deleted_when_empty(out: str) -> None:
+    flight = InFlight(out)
     slot = flight.take(key(1))
     flight.clear([slot])
     flight.give_back([slot])
@@ -40,49 +40,49 @@ def test_it_goes_when_nothing_is_in_it(out: str) -> None:
     assert not Path(flight.path).exists()
 
 
-def test_what_was_in_flight_is_left_for_the_next_run(out: str) -> None:
-    flight = Flight(out)
+def test_rows_in_flight_are_left_for_the_next_run(out: str) -> None:
+    flight = InFlight(out)
     slots = [flight.take(key(n)) for n in range(1, 6)]
     flight.clear(slots[:2])
     flight.close()
-    after = Flight(out)
+    after = InFlight(out)
     assert after.left.keys() == {key(3), key(4), key(5)}
-    # Their places are not given to others before they are cleared.
+    # Their slots are not reused before they are cleared.
     others = {after.take(key(9)) for _ in range(SLOTS - 3)}
-    assert not after.room
+    assert not after.has_room
     assert others.isdisjoint(after.left.values())
     after.clear(after.left.values())
     after.give_back(after.left.values())
-    assert after.room
+    assert after.has_room
     after.forget()
     after.close()
-    assert Flight(out).left == {}
+    assert InFlight(out).left == {}
 
 
-def test_it_is_never_given_up_by_name_alone(out: str) -> None:
-    # A run that ends removes the file; who had opened it before has a lock on nothing.
-    flight = Flight(out)
+def test_the_lock_is_on_the_file_not_on_its_name(out: str) -> None:
+    # A run that ends deletes the file; a lock on a deleted file must not count.
+    flight = InFlight(out)
     Path(flight.path).unlink()
-    other = Flight(out)
+    other = InFlight(out)
     with pytest.raises(JournalError):
-        Flight(out)
+        InFlight(out)
     other.take(key(1))
     other.close()
     flight.close()
 
 
-def test_a_file_of_somebody_else_is_left_alone(out: str) -> None:
+def test_a_file_that_laplas_did_not_write_is_left_alone(out: str) -> None:
     path = Path(f"{out}.laplas")
     path.write_bytes(b"my notes")
-    with pytest.raises(JournalError, match="in the way"):
-        Flight(out)
+    with pytest.raises(JournalError, match="was not written by laplas"):
+        InFlight(out)
     assert path.read_bytes() == b"my notes"
 
 
 @pytest.mark.parametrize("start", [b"", b"laplas", bytes(100)])
 def test_a_file_that_was_not_finished(out: str, start: bytes) -> None:
     Path(f"{out}.laplas").write_bytes(start)
-    flight = Flight(out)
+    flight = InFlight(out)
     assert flight.left == {}
     flight.close()
 
@@ -91,5 +91,5 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     before = open_files()
     (tmp_path / "out.laplas").mkdir()
     with pytest.raises(OSError, match="directory"):
-        Flight(str(tmp_path / "out"))
+        InFlight(str(tmp_path / "out"))
     assert open_files() == before

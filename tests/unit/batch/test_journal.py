@@ -1,4 +1,4 @@
-"""The output file: lines that stay, ends that are mended, and nothing cut that is not ours."""
+"""The output file: lines that stay, ends that are repaired, and nothing cut that is not ours."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from laplas_async.batch.index import Index
 from laplas_async.batch.journal import Journal, Stopped
 from laplas_async.batch.results import Known, failure_line
-from laplas_async.batch.rows import Recipe, Row
+from laplas_async.batch.rows import RequestDefaults, Row
 from laplas_async.errors import ConfigError, ConnectionFailedError, JournalError
 
 
 def result(number: int, words: str = "gone") -> bytes:
     data = json.dumps({"custom_id": f"r{number}", "prompt": "x"}).encode()
-    row = Recipe("m").read(number, data)
+    row = RequestDefaults("m").read(number, data)
     assert isinstance(row, Row)
     Index().claim(row)
     return failure_line(row, ConnectionFailedError(words))
@@ -95,7 +95,7 @@ def test_a_line_that_lacks_but_its_end_is_kept(out: Path) -> None:
     out.write_bytes(b"".join(LINES)[:-1])
     journal, known = opened(out)
     assert known == KEYS
-    assert journal.mended == 1
+    assert journal.repaired == 1
     journal.close()
     assert out.read_bytes() == b"".join(LINES)
 
@@ -106,7 +106,7 @@ def test_zeros_that_a_power_cut_left(out: Path, hole: bytes) -> None:
         out.write_bytes(LINES[0] + LINES[1] + torn)
         journal, known = opened(out)
         assert known == KEYS[:2]
-        assert journal.mended == 1
+        assert journal.repaired == 1
         journal.append(LINES[2:])
         journal.close()
         assert out.read_bytes() == b"".join(LINES)
@@ -182,7 +182,7 @@ def test_a_rewrite_puts_lines_in_order(out: Path) -> None:
 def test_a_rewrite_may_leave_lines_out(out: Path) -> None:
     out.write_bytes(b"".join(LINES))
     journal, _ = opened(out)
-    journal.rewrite(journal.places(array("Q", [places()[4], places()[1]])))
+    journal.rewrite(journal.positions(array("Q", [places()[4], places()[1]])))
     journal.close()
     assert out.read_bytes() == LINES[0] + LINES[2] + LINES[3]
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_an_output(tmp_path: Path) -> None:
         Journal(tmp_path)
     with pytest.raises(ConfigError, match="no such folder"):
         Journal(tmp_path / "none" / "out")
-    with pytest.raises(ConfigError, match="plain file"):
+    with pytest.raises(ConfigError, match="regular file"):
         Journal("/dev/null")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="Not a directory"):

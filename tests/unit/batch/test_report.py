@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from laplas_async.batch.report import BatchReport, Counts, Tokens
-from laplas_async.batch.stats import Spread, Tally
+from laplas_async.batch.report import BatchReport, RowCounts, Tokens
+from laplas_async.batch.stats import Histogram, RunStats
 from laplas_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -38,7 +38,7 @@ def answer() -> ChatCompletion:
 
 def test_quantiles_are_a_percent_wide() -> None:
     values = [random.Random(n).lognormvariate(0, 1.5) for n in range(5000)]
-    spread = Spread()
+    spread = Histogram()
     for value in values:
         spread.add(value)
     told = spread.quantiles()
@@ -49,7 +49,7 @@ def test_quantiles_are_a_percent_wide() -> None:
 
 
 def test_quantiles_of_little() -> None:
-    spread = Spread()
+    spread = Histogram()
     assert spread.quantiles() is None
     spread.add(0.0)
     told = spread.quantiles()
@@ -59,18 +59,18 @@ def test_quantiles_of_little() -> None:
 
 def test_the_sums() -> None:
     clock = Clock()
-    tally = Tally(clock)
+    stats = RunStats(clock)
     for _ in range(3):
-        tally.answer(answer(), 0.25, 0.125)
+        stats.add_completion(answer(), 0.25, 0.125)
     error = ServerError("503", status=503)
     error.attempts = (Attempt(0.0, status=503),)
-    tally.fail(error)
-    tally.refuse()
-    tally.read = 5
+    stats.add_failure(error)
+    stats.add_bad_row()
+    stats.read = 5
     clock.now += 2
-    report = tally.report()
+    report = stats.report()
     assert report.ending == "done"
-    assert report.counts == Counts(answered=3, failed=2, bad=1)
+    assert report.counts == RowCounts(answered=3, failed=2, bad=1)
     assert report.tokens == Tokens(prompt=9, completion=12)
     assert report.tokens.total == 21
     assert (report.usd, report.credits) == (1.5, 6.0)
@@ -84,9 +84,9 @@ def test_the_sums() -> None:
 
 
 def test_what_is_not_told_is_not_made_up() -> None:
-    tally = Tally(Clock())
-    tally.answer(ChatCompletion(), 0.1, None)
-    report = tally.report()
+    stats = RunStats(Clock())
+    stats.add_completion(ChatCompletion(), 0.1, None)
+    report = stats.report()
     assert (report.usd, report.credits, report.first_token) == (None, None, None)
     assert report.ok
 
@@ -94,7 +94,7 @@ def test_what_is_not_told_is_not_made_up() -> None:
 def test_an_earlier_failure_is_not_ok() -> None:
     def report(**counts: int) -> BatchReport:
         return BatchReport(
-            ending="done", rows=1, counts=Counts(**counts), tokens=Tokens(), elapsed=0.0
+            ending="done", rows=1, counts=RowCounts(**counts), tokens=Tokens(), elapsed=0.0
         )
 
     assert report(resumed=1).ok
@@ -114,20 +114,20 @@ def test_an_earlier_failure_is_not_ok() -> None:
     ],
 )
 def test_ten_failures_in_a_row_for_the_account_are_enough(kind: type[LaplasError]) -> None:
-    tally = Tally(Clock())
+    stats = RunStats(Clock())
     for _ in range(9):
-        tally.fail(kind("no"))
-    tally.answer(answer(), 0.1, None)
+        stats.add_failure(kind("no"))
+    stats.add_completion(answer(), 0.1, None)
     for _ in range(9):
-        tally.fail(kind("no"))
-    assert tally.ending is None
-    tally.fail(kind("no, still"))
+        stats.add_failure(kind("no"))
+    assert stats.ending is None
+    stats.add_failure(kind("no, still"))
     if kind is ConfigError:  # of other words, so it may be another row's own
-        assert tally.ending is None
+        assert stats.ending is None
         for _ in range(9):
-            tally.fail(kind("no, still"))
-    assert tally.ending == "same_failure"
-    report = tally.report()
+            stats.add_failure(kind("no, still"))
+    assert stats.ending == "same_failure"
+    report = stats.report()
     assert "no, still; " in report.reason
     assert "run the same" in report.reason
     assert report.advice[kind.__name__] in report.reason
@@ -135,43 +135,43 @@ def test_ten_failures_in_a_row_for_the_account_are_enough(kind: type[LaplasError
 
 @pytest.mark.parametrize("kind", [BadRequestError, ServerError])
 def test_other_failures_do_not_end_it(kind: type[LaplasError]) -> None:
-    tally = Tally(Clock())
+    stats = RunStats(Clock())
     for n in range(100):
-        tally.fail(kind("no"))
-        tally.fail((AuthenticationError if n % 2 else NotFoundError)("no"))
-        tally.refuse()
-    assert tally.ending is None
+        stats.add_failure(kind("no"))
+        stats.add_failure((AuthenticationError if n % 2 else NotFoundError)("no"))
+        stats.add_bad_row()
+    assert stats.ending is None
 
 
 def test_too_many_failures() -> None:
-    tally = Tally(Clock(), max_errors=3)
-    tally.refuse()
-    tally.fail(ServerError("no"))
-    assert tally.ending is None
-    tally.refuse()
-    assert tally.ending == "max_errors"
-    assert "3 rows failed" in tally.report().reason
+    stats = RunStats(Clock(), max_errors=3)
+    stats.add_bad_row()
+    stats.add_failure(ServerError("no"))
+    assert stats.ending is None
+    stats.add_bad_row()
+    assert stats.ending == "max_errors"
+    assert "3 rows failed" in stats.report().reason
 
 
 def test_progress() -> None:
     clock = Clock()
-    tally = Tally(clock)
-    progress = tally.progress(PACE)
+    stats = RunStats(clock)
+    progress = stats.progress(PACE)
     assert (progress.rows, progress.left, progress.rows_per_second) == (None, None, 0)
     for _ in range(100):
         clock.now += 0.1
-        tally.answer(answer(), 0.1, None)
-        progress = tally.progress(PACE)
+        stats.add_completion(answer(), 0.1, None)
+        progress = stats.progress(PACE)
     assert progress.rows_per_second == pytest.approx(10)
     assert progress.tokens_per_second == pytest.approx(70)
     assert progress.left is None
-    tally.read, tally.done = 150, 0.25  # of about 600
-    assert tally.progress(PACE).left == pytest.approx(50)
-    tally.resumed = tally.read = 100
-    tally.is_read, tally.saved = True, 90
-    tally.read = 400
-    progress = tally.progress(PACE)
+    stats.read, stats.done = 150, 0.25  # of about 600
+    assert stats.progress(PACE).left == pytest.approx(50)
+    stats.rows.resumed = stats.read = 100
+    stats.is_read, stats.saved = True, 90
+    stats.read = 400
+    progress = stats.progress(PACE)
     assert (progress.rows, progress.saved) == (400, 190)
     assert progress.left == pytest.approx(20)
     clock.now += 100  # it stands: the rate is of the last seconds
-    assert tally.progress(PACE).rows_per_second == pytest.approx(0)
+    assert stats.progress(PACE).rows_per_second == pytest.approx(0)

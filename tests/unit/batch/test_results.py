@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from laplas_async.batch import jsonl
 from laplas_async.batch.results import (
     OPENING,
-    answer_line,
     bad_line,
     code_of,
+    completion_line,
     failure_line,
     read_line,
 )
-from laplas_async.batch.rows import BadRow, Recipe, Row
+from laplas_async.batch.rows import BadRow, RequestDefaults, Row
 from laplas_async.errors import (
     APIError,
     BadRequestError,
@@ -49,7 +49,9 @@ ONCE = (Attempt(1.0, 0.25, 201, "r-1"),)
 
 
 def row(custom_id: str = "a") -> Row:
-    made = Recipe("m").read(7, json.dumps({"custom_id": custom_id, "prompt": "x"}).encode())
+    made = RequestDefaults("m").read(
+        7, json.dumps({"custom_id": custom_id, "prompt": "x"}).encode()
+    )
     assert isinstance(made, Row)
     made.key = jsonl.digest(custom_id.encode())
     return made
@@ -58,11 +60,11 @@ def row(custom_id: str = "a") -> Row:
 def answered(**ours: Any) -> dict[str, Any]:
     completion = decode_completion(json.dumps(BODY).encode())
     completion.attempts, completion.request_id = ours.pop("attempts", ONCE), "r-1"
-    line = answer_line(row(), completion, latency=0.5, **ours)
+    line = completion_line(row(), completion, latency=0.5, **ours)
     assert line.startswith(OPENING)
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    assert read_line(line).answered
+    assert read_line(line).completed
     value: dict[str, Any] = json.loads(line)
     return value
 
@@ -95,10 +97,10 @@ def test_tries_are_told_where_there_was_more_than_one() -> None:
 
 def test_what_was_maybe_asked_twice_is_marked() -> None:
     marked = row()
-    marked.maybe_twice = True
+    marked.possibly_duplicated = True
     line = json.loads(failure_line(marked, ConnectionFailedError("gone")))
-    assert line["laplas"]["maybe_twice"] is True
-    assert "maybe_twice" not in answered()["laplas"]
+    assert line["laplas"]["possibly_duplicated"] is True
+    assert "possibly_duplicated" not in answered()["laplas"]
 
 
 def test_an_error_that_the_service_answered() -> None:
@@ -136,11 +138,11 @@ def test_an_error_without_an_answer(error: LaplasError, code: str) -> None:
     assert code_of(error) == code
     assert line["response"] is None
     assert line["error"] == {"code": code, "message": error.message}
-    assert not read_line(data).answered
+    assert not read_line(data).completed
 
 
 def test_a_bad_row() -> None:
-    bad = Recipe("m").read(7, b"{")
+    bad = RequestDefaults("m").read(7, b"{")
     assert isinstance(bad, BadRow)
     bad.custom_id, bad.key = "line-1", bytes(16)
     line = json.loads(bad_line(bad))
@@ -148,14 +150,14 @@ def test_a_bad_row() -> None:
     assert line["error"]["code"] == "invalid_json"
     assert line["error"]["message"].startswith("line 7: is not JSON")
     assert line["laplas"] == {"line": 7, "asked": bad.asked.hex(), "attempts": 0}
-    assert not read_line(bad_line(bad)).answered
+    assert not read_line(bad_line(bad)).completed
 
 
 def test_numbers_that_are_odd_are_still_a_line() -> None:
     completion = decode_completion(json.dumps(BODY | {"seed": 2**80}).encode())
     completion.extra |= {"huge": 2**80, "nan": float("nan"), "half": "\ud83d!"}
-    line = answer_line(row(), completion, latency=0.0)
-    assert read_line(line).answered
+    line = completion_line(row(), completion, latency=0.0)
+    assert read_line(line).completed
     body = json.loads(line)["response"]["body"]
     assert (body["huge"], body["nan"], body["half"]) == (2**80, None, "\ufffd!")
 
@@ -163,7 +165,7 @@ def test_numbers_that_are_odd_are_still_a_line() -> None:
 def test_what_it_reads_back() -> None:
     made = row()
     known = read_line(failure_line(made, ConnectionFailedError("gone")))
-    assert (known.key, known.asked, known.answered) == (made.key, made.asked, False)
+    assert (known.key, known.asked, known.completed) == (made.key, made.asked, False)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_what_it_reads_back() -> None:
     ],
 )
 def test_lines_of_others_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no result of a batch of ours"):
+    with pytest.raises(ValueError, match="is not a laplas result line"):
         read_line(json.dumps(answered() | change).encode())
 
 

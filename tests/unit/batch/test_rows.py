@@ -5,26 +5,26 @@ from typing import Any
 
 import pytest
 
-from laplas_async.batch.rows import BadRow, Recipe, Row, TooLong, read_too_long
+from laplas_async.batch.rows import BadRow, RequestDefaults, Row, TooLong, read_too_long
 from laplas_async.errors import ConfigError
 
 QUESTION = [{"role": "user", "content": "Name a river."}]
 
 
-def read(value: Any, recipe: Recipe | None = None) -> Row | BadRow:
-    recipe = recipe or Recipe("m")
+def read(value: Any, recipe: RequestDefaults | None = None) -> Row | BadRow:
+    recipe = recipe or RequestDefaults("m")
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     row = recipe.read(7, data)
     return (isinstance(row, Row) and recipe.check(row)) or row
 
 
-def fields(value: Any, recipe: Recipe | None = None) -> dict[str, Any]:
+def fields(value: Any, recipe: RequestDefaults | None = None) -> dict[str, Any]:
     row = read(value, recipe)
     assert isinstance(row, Row), row
     return row.fields
 
 
-def asked(value: Any, recipe: Recipe | None = None) -> bytes:
+def asked(value: Any, recipe: RequestDefaults | None = None) -> bytes:
     return read(value, recipe).asked
 
 
@@ -65,12 +65,12 @@ def test_unknown_fields_are_passed_on() -> None:
 
 
 def test_defaults_are_for_rows_that_have_none() -> None:
-    recipe = Recipe("m", {"max_tokens": 9, "top_p": None, "extra_body": {"beam": 2}})
+    recipe = RequestDefaults("m", {"max_tokens": 9, "top_p": None, "extra_body": {"beam": 2}})
     assert fields({"prompt": "x"}, recipe)["max_tokens"] == 9
     assert fields({"prompt": "x", "max_tokens": None}, recipe)["max_tokens"] == 9
     assert fields({"prompt": "x", "max_tokens": 3}, recipe)["max_tokens"] == 3
     assert fields({"prompt": "x"}, recipe)["extra_body"] == {"beam": 2}
-    assert fields({"prompt": "x"}, Recipe("m", {"model": "other"}))["model"] == "other"
+    assert fields({"prompt": "x"}, RequestDefaults("m", {"model": "other"}))["model"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_defaults_are_for_rows_that_have_none() -> None:
 )
 def test_defaults_that_no_row_could_have(defaults: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        Recipe("m", defaults)
+        RequestDefaults("m", defaults)
 
 
 def test_a_system_message_is_for_rows_that_have_none() -> None:
-    recipe = Recipe("m", system="Be brief.")
+    recipe = RequestDefaults("m", system="Be brief.")
     told = fields({"prompt": "Name a river."}, recipe)["messages"]
     assert told == [{"role": "system", "content": "Be brief."}, *QUESTION]
     for role in ("system", "developer"):
@@ -99,15 +99,18 @@ def test_the_digest_covers_all_that_is_asked_and_no_spelling() -> None:
         asked({**row, "max_tokens": 4}),
         asked({**row, "prompt": "y"}),
         asked({**row, "beam": 1}),
-        asked(row, Recipe("other")),
-        asked(row, Recipe("m", {"top_p": 0.5})),
-        asked(row, Recipe("m", system="Be brief.")),
+        asked(row, RequestDefaults("other")),
+        asked(row, RequestDefaults("m", {"top_p": 0.5})),
+        asked(row, RequestDefaults("m", system="Be brief.")),
     ]
     assert len({asked(row), *others}) == 1 + len(others)
 
 
 def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
-    one, other = read({"prompt": "x"}), read({"prompt": "x"}, Recipe("m", {"max_tokens": 3}))
+    one, other = (
+        read({"prompt": "x"}),
+        read({"prompt": "x"}, RequestDefaults("m", {"max_tokens": 3})),
+    )
     assert one.content == other.content  # so its id stays when a default changes
     assert one.asked != other.asked
 
@@ -116,8 +119,8 @@ def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
     ("line", "code", "words"),
     [
         (b"{", "invalid_json", "not JSON"),
-        (b"null", "invalid_json", "no JSON object"),
-        (b"[1]", "invalid_json", "no JSON object"),
+        (b"null", "invalid_json", "not a JSON object"),
+        (b"[1]", "invalid_json", "not a JSON object"),
         (b'{"prompt": NaN}', "invalid_json", "not JSON"),
         (b'{"prompt": "x"} {"prompt": "y"}', "invalid_json", "not JSON"),
         (b'{"prompt": "\\ud83d"}', "invalid_json", "not JSON"),
@@ -132,7 +135,7 @@ def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
         ({}, "invalid_request", "no messages"),
         ({"messages": []}, "invalid_request", "no messages"),
         ({"prompt": ""}, "invalid_request", "no messages"),
-        ({"prompt": 3}, "invalid_request", "prompt=3: must be text"),
+        ({"prompt": 3}, "invalid_request", "prompt=3: must be a string"),
         ({"prompt": "x", "messages": QUESTION}, "invalid_request", "both"),
         ({"messages": 3}, "invalid_request", "messages=3"),
         ({"messages": [3]}, "invalid_request", "messages[0]=3"),

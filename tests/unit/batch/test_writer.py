@@ -9,17 +9,17 @@ import pytest
 
 from laplas_async.batch.index import Index
 from laplas_async.batch.journal import Journal
-from laplas_async.batch.rows import Recipe, Row
+from laplas_async.batch.rows import RequestDefaults, Row
 from laplas_async.batch.writer import Result, Saved, Writer
 from laplas_async.errors import JournalError
 from laplas_async.types import Attempt, ChatCompletion
 
 
 def result(journal: Journal, number: int, **extra: Any) -> Result:
-    row = Recipe("m").read(number, b'{"custom_id": "r%d", "prompt": "x"}' % number)
+    row = RequestDefaults("m").read(number, b'{"custom_id": "r%d", "prompt": "x"}' % number)
     assert isinstance(row, Row)
     Index().claim(row)
-    row.slot = journal.flight.take(row.key)
+    row.slot = journal.in_flight.take(row.key)
     completion = ChatCompletion("c", attempts=(Attempt(1.0, status=200),), extra=extra)
     return Result(row, completion, weight=10)
 
@@ -78,9 +78,9 @@ async def test_after_a_failure_it_waits_to_be_closed(out: Path) -> None:
     while not failures:
         await asyncio.sleep(0)
     assert str(failures[0]) == "full"
-    assert journal.flight.take(b"k" * 16) == 1  # the lock and its file are still there
+    assert journal.in_flight.take(b"k" * 16) == 1  # the lock and its file are still there
     writer.close()
     await writer.ended
     left = Journal(out)
-    assert set(left.flight.left.values()) == {0, 1}
+    assert set(left.in_flight.left.values()) == {0, 1}
     left.close()

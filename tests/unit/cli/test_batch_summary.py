@@ -7,13 +7,13 @@ import pytest
 from attrs import evolve
 
 from laplas_async import BatchReport, ConfigError
-from laplas_async.batch.report import Counts, Ending, Quantiles, Tokens
+from laplas_async.batch.report import Ending, Quantiles, RowCounts, Tokens
 from laplas_async.cli.batch import _Summary, exit_code, failure_lines, summary_lines, tell
 
 DONE = BatchReport(
     ending="done",
     rows=1_000,
-    counts=Counts(answered=1_000),
+    counts=RowCounts(answered=1_000),
     tokens=Tokens(prompt=2_000, completion=3_000),
     elapsed=8.0,
     latency=Quantiles(p50=0.2, p95=0.5, p99=1.25),
@@ -22,15 +22,15 @@ DONE = BatchReport(
 )
 MIXED = evolve(
     DONE,
-    counts=Counts(
+    counts=RowCounts(
         answered=700,
         failed=40,
         bad=5,
         resumed=260,
         changed=2,
-        maybe_twice=4,
+        possibly_duplicated=4,
         failed_before=6,
-        mended=1,
+        repaired=1,
     ),
     credits=12.5,
     usd=0.0315,
@@ -52,11 +52,11 @@ MIXED = evolve(
     ],
 )
 def test_exit_codes(ending: Ending, failed: int, code: int) -> None:
-    assert exit_code(evolve(DONE, ending=ending, counts=Counts(failed=failed))) == code
+    assert exit_code(evolve(DONE, ending=ending, counts=RowCounts(failed=failed))) == code
 
 
 def test_rows_that_failed_before_are_no_success() -> None:
-    assert exit_code(evolve(DONE, counts=Counts(resumed=1_000, failed_before=1))) == 1
+    assert exit_code(evolve(DONE, counts=RowCounts(resumed=1_000, failed_before=1))) == 1
 
 
 def test_the_summary_tells_only_what_there_is() -> None:
@@ -77,7 +77,7 @@ def test_the_summary_tells_all_there_is() -> None:
         "from before   260 (6 of them failed: --retry-failed asks them again)",
         "changed       2 ask something else than before; asked anew",
         "maybe twice   4 were in flight when a run was killed",
-        "mended        1 cut lines of the output",
+        "repaired        1 cut lines of the output",
         "tokens        2,000 prompt + 3,000 completion = 5,000",
         "credits used  12.5",
         "USD spent     $0.0315",
@@ -97,7 +97,9 @@ def test_failures_are_told_by_number_each_with_what_to_do() -> None:
 
 
 def test_nothing_is_divided_by_no_time() -> None:
-    assert "answered      0 (0.0 rows/s)" in summary_lines(evolve(DONE, counts=Counts(), elapsed=0))
+    assert "answered      0 (0.0 rows/s)" in summary_lines(
+        evolve(DONE, counts=RowCounts(), elapsed=0)
+    )
 
 
 def test_what_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +120,7 @@ def test_what_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_rows_that_failed_before_are_told_to_the_quiet_too(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tell(evolve(DONE, counts=Counts(resumed=1_000, failed_before=7)), quiet=True)
+    tell(evolve(DONE, counts=RowCounts(resumed=1_000, failed_before=7)), quiet=True)
     assert capsys.readouterr().err == (
         "laplas: 7 of 1,000 rows failed before: --retry-failed asks them again\n"
     )

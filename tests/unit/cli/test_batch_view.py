@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from laplas_async import Pace
-from laplas_async.batch.report import BatchProgress, Counts, Tokens
+from laplas_async.batch.report import BatchProgress, RowCounts, Tokens
 from laplas_async.cli import batch_view
 from laplas_async.cli.batch_view import (
     LIVE_EVERY,
@@ -24,7 +24,7 @@ from laplas_async.cli.batch_view import (
 
 PATIENCE = 20.0
 PROGRESS = BatchProgress(
-    counts=Counts(answered=40_990, failed=10, resumed=0),
+    counts=RowCounts(answered=40_990, failed=10, resumed=0),
     rows=100_000,
     saved=40_900,
     elapsed=50.0,
@@ -102,7 +102,7 @@ def test_a_line_tells_all() -> None:
 def test_what_nobody_knows_is_left_out() -> None:
     early = evolve(
         PROGRESS,
-        counts=Counts(answered=3, resumed=7),
+        counts=RowCounts(answered=3, resumed=7),
         rows=None,
         left=None,
         rows_per_second=1.5,

@@ -1,0 +1,152 @@
+"""The rows of a batch as ``Work`` for the scheduler: which row is next, its call, its result.
+
+Everything happens in the event loop, in plain calls between awaits. It refuses to pace and to
+retry (the client does), and to touch files (the reader's and the writer's threads do).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from attrs import define
+
+from laplas_async.batch.journal import Journal
+from laplas_async.batch.reader import Block
+from laplas_async.batch.rows import BadRow, Row
+from laplas_async.batch.stats import RunStats
+from laplas_async.batch.writer import Result, Saved, Writer
+from laplas_async.client import LaplasClient
+from laplas_async.errors import LaplasError
+from laplas_async.types import ChatCompletion
+
+# Bounds of memory (law 5), in bytes. Requests in flight hold their row, several times over while
+# they are encoded; results wait here while the disk is slow. Both are reached only by large rows.
+_MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+_MAX_UNSAVED_BYTES = 16 * 1024 * 1024
+_LINE_BYTES = 600  # about what a result line takes beside its text
+
+
+@define
+class Output:
+    """The opened output: its journal, and the writer that appends to it."""
+
+    journal: Journal
+    writer: Writer
+
+
+class RowWork:
+    """Rows that were read and are not yet started, and the calls that are made for them.
+
+    ``release`` is called when a block of rows is used up; ``stop`` when too many rows failed. It
+    has no room for rows until ``output`` is set.
+    """
+
+    def __init__(
+        self,
+        client: LaplasClient,
+        stats: RunStats,
+        *,
+        stream: bool,
+        release: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        self.output: Output | None = None
+        self.stopping = False
+        self.is_read = False  # the input, to its end or as far as it will be
+        self.rows: deque[Row | BadRow] = deque()
+        self._client = client
+        self._stats = stats
+        self._call = self._stream if stream else self._complete
+        self._release = release
+        self._stop = stop
+        self._blocks: deque[int] = deque()  # how many rows of each block are left
+        self._in_flight_bytes = 0
+        self._unsaved_bytes = 0
+
+    def add(self, block: Block) -> None:
+        """Rows that were read."""
+        if self.output is not None:
+            self.output.journal.in_flight.give_back(block.freed)
+        if block.rows:
+            self.rows.extend(block.rows)
+            self._blocks.append(len(block.rows))
+        else:
+            self._release()
+
+    def settle(self, saved: Saved) -> None:
+        """Results are on disk: their memory and their slots are free."""
+        self._unsaved_bytes -= saved.weight
+        if self.output is not None:
+            self.output.journal.in_flight.give_back(saved.slots)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no row will be started any more."""
+        return self.is_read and (self.stopping or not self.rows)
+
+    def take(self) -> Row | None:
+        """The next row to send, recorded as in flight; bad rows on the way get their result."""
+        while self.rows and self.output is not None and self._has_room(self.output.journal):
+            row = self.rows.popleft()
+            self._count_down()
+            self._stats.rows.changed += row.changed
+            if isinstance(row, Row):
+                self._stats.rows.possibly_duplicated += row.possibly_duplicated
+                if row.slot < 0:
+                    row.slot = self.output.journal.in_flight.take(row.key)
+                return row
+            self._stats.add_bad_row()
+            self._save(Result(row, weight=_LINE_BYTES))
+        return None
+
+    async def run(self, item: Row) -> None:
+        """Make the call for a row, and have its result saved."""
+        self._in_flight_bytes += item.size
+        try:
+            result = await self._call(item)
+        except LaplasError as error:
+            self._stats.add_failure(error)
+            result = Result(item, error=error, weight=_LINE_BYTES)
+        finally:
+            self._in_flight_bytes -= item.size
+        self._save(result)
+
+    def _has_room(self, journal: Journal) -> bool:
+        return (
+            not self.stopping
+            and journal.in_flight.has_room
+            and self._in_flight_bytes < _MAX_IN_FLIGHT_BYTES
+            and self._unsaved_bytes < _MAX_UNSAVED_BYTES
+        )
+
+    def _count_down(self) -> None:
+        self._blocks[0] -= 1
+        if not self._blocks[0]:
+            self._blocks.popleft()
+            self._release()
+
+    async def _complete(self, row: Row) -> Result:
+        return self._completed(row, await self._client.complete(**row.fields), None)
+
+    async def _stream(self, row: Row) -> Result:
+        async with self._client.stream(**row.fields) as stream:
+            first = time.time()
+            completion = await stream.completion()
+        attempts = completion.attempts
+        first_token = max(0.0, first - attempts[-1].started) if attempts else None
+        return self._completed(row, completion, first_token)
+
+    def _completed(self, row: Row, completion: ChatCompletion, first_token: float | None) -> Result:
+        attempts = completion.attempts
+        # Attempts record wall-clock times, and the wall clock may have been set back.
+        latency = max(0.0, time.time() - attempts[-1].started) if attempts else 0.0
+        self._stats.add_completion(completion, latency, first_token)
+        weight = _LINE_BYTES + len(completion.text) * len(completion.choices)
+        return Result(row, completion, None, latency, first_token, weight)
+
+    def _save(self, result: Result) -> None:
+        self._unsaved_bytes += result.weight
+        if self.output is not None:
+            self.output.writer.put(result)
+        if self._stats.ending is not None and not self.stopping:
+            self._stop()
