@@ -10,9 +10,9 @@ requests in flight and write a result line for each row; ours is ``run_batch`` w
 groups of fsync and a hash of each row, and the loop (aiohttp, a semaphore, ``json``) has none of
 that. Each run is a new process, and they take turns, round after round.
 
-Told are medians of the rounds: seconds and rows a second; µs of CPU a row (user and system, of all
-threads of the client's process, from the first row to the last; imports are not counted); the most
-memory that the process ever had; and the ratio of the CPU to the loop's in the same round. What was
+The table has medians of the rounds: seconds and rows per second; µs of CPU per row (user and
+system, of all threads of the client's process, from the first row to the last, without imports);
+the peak memory of the process; and the ratio of its CPU to the loop's in the same round. What was
 written is checked: one line for each row, each with an answer.
 """
 
@@ -52,7 +52,7 @@ PACKAGES = ("laplas_async", "aiohttp", "orjson", "uvloop")
 
 
 async def by_hand(source: Path, target: Path, base_url: str) -> None:
-    """What a good engineer writes in forty lines: bounded, each failure told, and no journal."""
+    """What a good engineer writes in forty lines: bounded, failures recorded, no journal."""
     aiohttp: Any = importlib.import_module("aiohttp")
     url = f"{base_url}/chat/completions"
     semaphore = asyncio.Semaphore(AT_ONCE)
@@ -132,7 +132,7 @@ class Run:
 
 
 def run(name: str, source: Path, target: Path, arguments: argparse.Namespace, url: str) -> Run:
-    """A new process, and what it told, once what it wrote was checked."""
+    """Run it in a new process, check what it wrote, and return its figures."""
     command = [sys.executable, __file__, "--child", name, "--url", f"{url}/plain/v1"]
     command += ["--source", str(source), "--target", str(target)]
     command += ["--uvloop"] if arguments.uvloop else []
@@ -228,8 +228,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Results:
                 with tempfile.TemporaryDirectory(dir=folder) as own:
                     one = run(name, source, Path(own) / "results.jsonl", arguments, url)
                 results.runs[name].append(one)
-                told = f"{one.seconds:.1f} s, {one.cpu / arguments.rows * 1e6:.0f} µs a row"
-                print(f"round {number + 1}, {name}: {told}", file=sys.stderr)
+                result = f"{one.seconds:.1f} s, {one.cpu / arguments.rows * 1e6:.0f} µs a row"
+                print(f"round {number + 1}, {name}: {result}", file=sys.stderr)
     return results
 
 
@@ -255,8 +255,10 @@ def main() -> None:
     if arguments.child is not None:
         run_here(arguments)
         return
-    told = versions(arguments)
-    print(", ".join(f"{name} {version}" for name, version in told.items()) + "\n", flush=True)
+    used_versions = versions(arguments)
+    print(
+        ", ".join(f"{name} {version}" for name, version in used_versions.items()) + "\n", flush=True
+    )
     with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
         results = measure(arguments, Path(folder))
     print(results.markdown())
@@ -264,7 +266,7 @@ def main() -> None:
     print(f"\nMedians of {arguments.rounds}. {where}.")
     if arguments.json is not None:
         report = {
-            "versions": told,
+            "versions": used_versions,
             "machine": where,
             "clients": list(results.plain()),
             "runs": asdict(results)["runs"],

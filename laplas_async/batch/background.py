@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Seconds. A computing thread keeps the GIL for 5 ms (``sys.getswitchinterval``) after the event loop
-# has asked for it. A thread that sleeps for a moment after each millisecond or so of work hands it
-# over at once; 0.1 ms is the shortest sleep that reliably lets the other thread run.
+# Seconds. A computing thread keeps the GIL for 5 ms (``sys.getswitchinterval``) after the event
+# loop has requested it. A thread that sleeps for a moment after each millisecond or so of work
+# hands it over at once; 0.1 ms reliably lets the other thread run.
 _YIELD = 0.0001
 
 
@@ -22,7 +22,7 @@ def yield_gil() -> None:
 
 
 class Background:
-    """Runs ``work`` in a thread. ``ended`` is set when it has ended, to its exception if it raised."""
+    """Runs ``work`` in a thread. ``ended`` is set at its end, to its exception if it raised."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """The work was asked to stop."""
+    """The work was interrupted."""
 
 
 class Journal:

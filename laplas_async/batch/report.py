@@ -10,7 +10,7 @@ from attrs import field, frozen
 from laplas_async.pacing.gate import Pace
 
 Ending = Literal["done", "interrupted", "max_errors", "same_failure"]
-"""Why a batch ended: every row has a result; it was asked to stop; too many rows failed; consecutive
+"""Why a batch ended: every row has a result; it was interrupted; too many rows failed; consecutive
 rows failed for one reason that does not depend on the row (a bad key, no credits)."""
 
 

@@ -16,7 +16,7 @@ from laplas_async.batch.rows import RequestDefaults
 from laplas_async.batch.stats import RunStats
 from laplas_async.batch.work import Output, RowWork
 from laplas_async.batch.writer import Saved, Writer
-from laplas_async.calls.fanout import Scheduler, wait_for_all
+from laplas_async.calls.scheduler import Scheduler, wait_for_all
 from laplas_async.client import LaplasClient
 from laplas_async.errors import ConfigError
 

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Protocol
 from laplas_async.errors import ConfigError, JournalError
 
 _BLOCK = 256 * 1024
-# Bytes given to the zstd decoder at a time. A zstd block holds 128 KiB and takes 4 bytes if they are
-# all equal, so 256 bytes never expand to more than 8 MiB (test_source: bounded pieces).
+# Bytes given to the zstd decoder at a time. A zstd block holds 128 KiB and takes 4 bytes if they
+# are all equal, so 256 bytes never expand to more than 8 MiB (test_source: bounded pieces).
 _ZSTD_INPUT = 256
 
 

@@ -1,41 +1,77 @@
-"""``laplas batch``: a file of questions, and a file of their results.
+"""``laplas batch``: a file of requests, and a file of their results.
 
-The work is ``run_batch``'s; here are its options, what signals mean, and the summary. It refuses
-to write anything to stdout, so that nothing can be mixed up with results.
-
-The first SIGINT or SIGTERM lets what is in flight end, the second stops at once.
+``run_batch`` does the work; here are its options and the meaning of signals: the first SIGINT or
+SIGTERM lets what is in flight end, the second stops at once. It refuses to write to stdout.
 """
 
 import argparse
 import asyncio
-import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from attrs import asdict
-
 from laplas_async import ConfigError, JournalError, LaplasClient, Limits
-from laplas_async.batch.report import BatchReport, Quantiles, RowCounts
-from laplas_async.batch.run import run_batch
-from laplas_async.cli import FAILED, INTERRUPTED, STOPPED_EARLY
-from laplas_async.cli.batch_view import View, make_view, money, span
+from laplas_async.batch.report import BatchReport
+from laplas_async.cli.batch_summary import RESUMES, SummaryFile, print_report
+from laplas_async.cli.batch_view import View, make_view
 from laplas_async.cli.connect import check_key, make_client
-from laplas_async.cli.terminal import complain, describe, end_line, make_runner, note
+from laplas_async.cli.exit_codes import DONE, FAILED, INTERRUPTED, STOPPED_EARLY
+from laplas_async.cli.options import add_client_options, add_numbers, count
+from laplas_async.cli.terminal import complain, describe, end_line, make_runner
 
-_DEFAULTS = ("max_tokens", "temperature")  # the model is the client's
-_GOES_ON = "the same command goes on"
+_DEFAULTS = ("max_tokens", "temperature")  # the model is set on the client
+
+
+def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``laplas batch`` to the command line."""
+    batch = commands.add_parser(
+        "batch",
+        help="send the requests in a file; one result line for each",
+        description="Send the request in each line of IN and write its result to OUT. However it "
+        "was stopped, the same command resumes. The key is read from LAPLAS_API_KEY only.",
+        epilog="Exit codes: 0, every row has a completion; 1, some failed; 2, wrong usage; 3, "
+        "stopped early; 130, interrupted.",
+        allow_abbrev=False,
+    )
+    batch.add_argument(
+        "input",
+        metavar="IN.jsonl",
+        help="OpenAI Batch lines, or lines with messages or a prompt; .gz and .zst too; - is stdin",
+    )
+    batch.add_argument("output", metavar="OUT.jsonl", help="OpenAI Batch result lines")
+    batch.add_argument("--ordered", action="store_true", help="results in the input's order")
+    batch.add_argument(
+        "--retry-failed", action="store_true", help="send rows that failed before again"
+    )
+    batch.add_argument("--max-errors", type=count, metavar="N", help="stop after N failed rows")
+    batch.add_argument(
+        "--stream",
+        action="store_true",
+        help="stream the responses, to measure the time to the first token",
+    )
+    shared = batch.add_argument_group("for all rows", "the fields of a row take precedence")
+    add_client_options(shared)
+    add_numbers(shared, ("--max-tokens", "N", "at least 1"), ("--temperature", "T", "0 to 2"))
+    limits = batch.add_argument_group("limits", "those not given are discovered")
+    for option, explanation in (
+        ("--rpm", "requests per minute"),
+        ("--tpm", "tokens per minute"),
+        ("--concurrency", "requests in flight"),
+    ):
+        limits.add_argument(option, type=count, metavar="N", help=explanation)
+    batch.add_argument(
+        "--summary", metavar="FILE.json", help="also write the summary there, as JSON"
+    )
+    batch.add_argument("--quiet", action="store_true", help="print only what went wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the batch, or go on with it. Raises ``ConfigError``, and ``OSError`` for the summary."""
+    """Run the batch, or resume it. Raises ``ConfigError``, and ``OSError`` for the summary."""
     check_key()
     rows = _input(arguments)
-    summary = None if arguments.summary is None else _Summary(arguments)
+    summary = None if arguments.summary is None else SummaryFile(arguments)
     limits = Limits(
         concurrency=arguments.concurrency,
         requests_per_minute=arguments.rpm,
@@ -47,33 +83,33 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             report = runner.run(_run(rows, arguments, client, view))
         except JournalError as error:
-            complain(f"{describe(error)}; what was saved before stays, {_GOES_ON}")
+            complain(f"{describe(error)}; what was saved before stays, {RESUMES}")
             return STOPPED_EARLY
     if report is None:
         end_line()
-        complain(f"stopped at once: what was in flight may be asked twice; {_GOES_ON}")
+        complain(f"stopped at once: rows in flight may be sent twice; {RESUMES}")
         return INTERRUPTED
-    tell(report, quiet=arguments.quiet)
+    print_report(report, quiet=arguments.quiet)
     if summary is not None:
         summary.write(report)
     return exit_code(report)
 
 
 def exit_code(report: BatchReport) -> int:
-    """0 only if every row is answered."""
+    """0 only if every row has a completion."""
     if report.ending == "done":
-        return 0 if report.ok else FAILED
+        return DONE if report.ok else FAILED
     return INTERRUPTED if report.ending == "interrupted" else STOPPED_EARLY
 
 
 def _input(arguments: argparse.Namespace) -> str | BinaryIO:
     if arguments.output == "-":
-        raise ConfigError("the output must be a file: what is in it tells where to go on")
+        raise ConfigError("the output must be a file: a batch resumes from what is in it")
     if arguments.input != "-":
         path: str = arguments.input
         return path
     if sys.stdin is None:
-        raise ConfigError("there is no stdin to read: name a file")
+        raise ConfigError("stdin is closed: name a file")
     return sys.stdin.buffer
 
 
@@ -81,10 +117,12 @@ async def _run(
     rows: str | BinaryIO, arguments: argparse.Namespace, client: LaplasClient, view: View
 ) -> BatchReport | None:
     """The report; None if it was stopped at once."""
+    from laplas_async.batch.run import run_batch  # noqa: PLC0415 - not for ``laplas --help``
+
     stop = asyncio.Event()
-    asked = (getattr(arguments, name) for name in _DEFAULTS)
+    values = (getattr(arguments, name) for name in _DEFAULTS)
     async with client:
-        with view, _signals_heeded(stop, client, view) as heeded:
+        with view, _handle_signals(stop, client, view) as signals:
             try:
                 return await run_batch(
                     rows,
@@ -92,7 +130,7 @@ async def _run(
                     client=client,
                     defaults={
                         name: value
-                        for name, value in zip(_DEFAULTS, asked, strict=True)
+                        for name, value in zip(_DEFAULTS, values, strict=True)
                         if value is not None
                     },
                     system=arguments.system,
@@ -105,13 +143,13 @@ async def _run(
                     stop=stop,
                 )
             except asyncio.CancelledError:
-                if not heeded.at_once:
+                if not signals.at_once:
                     raise
                 return None
 
 
-class _Heeded:
-    """Signals that came: the first sets ``stop``, the second cancels the task, more do nothing."""
+class _Signals:
+    """SIGINT and SIGTERM: the first sets ``stop``, the second cancels the task, more do nothing."""
 
     def __init__(self, stop: asyncio.Event, client: LaplasClient, view: View) -> None:
         self.at_once = False
@@ -120,15 +158,15 @@ class _Heeded:
         self._view = view
         self._task = asyncio.current_task()
 
-    def heed(self) -> None:
-        """One came."""
+    def receive(self) -> None:
+        """Handle one."""
         if not self._stop.is_set():
             self._stop.set()
             pace = self._client.pace
             waiting = f" and {pace.waiting:,} waiting" if pace.waiting else ""
             self._view.say(
                 f"finishing {pace.in_flight:,} in flight{waiting}; Ctrl-C again to stop at once "
-                f"({_GOES_ON})"
+                f"({RESUMES})"
             )
         elif not self.at_once and self._task is not None:
             self.at_once = True
@@ -136,123 +174,19 @@ class _Heeded:
 
 
 @contextmanager
-def _signals_heeded(stop: asyncio.Event, client: LaplasClient, view: View) -> Iterator[_Heeded]:
-    heeded = _Heeded(stop, client, view)
+def _handle_signals(stop: asyncio.Event, client: LaplasClient, view: View) -> Iterator[_Signals]:
+    signals = _Signals(stop, client, view)
     loop = asyncio.get_running_loop()
     before: dict[int, Any] = {}
     for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         handler = signal.getsignal(number)
         # Not on Windows, where Ctrl-C cancels the task; nor in a thread, which gets no signals.
         with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, heeded.heed)
+            loop.add_signal_handler(number, signals.receive)
             before[number] = handler
     try:
-        yield heeded
+        yield signals
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
-
-
-# --- the summary ------------------------------------------------------------------------------
-
-
-class _Summary:
-    """The file of ``--summary``. Raises ``ConfigError`` for one that can't be, before the work."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        path = Path(arguments.summary)
-        for other in (arguments.input, arguments.output):
-            if other != "-" and Path(other).resolve() == path.resolve():
-                raise ConfigError(f"--summary {path}: that is {other} itself")
-        if path.is_dir() or not path.parent.is_dir():
-            raise ConfigError(f"--summary {path}: no file can be there")
-        self._is_file = path.is_file() or not path.exists()  # and no pipe, nor /dev/stderr
-        self._path = path.resolve() if self._is_file else path  # a link stays one
-
-    def write(self, report: BatchReport) -> None:
-        """All of it or nothing, in place of what is there. Raises ``OSError``."""
-        text = json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n"
-        if not self._is_file:
-            self._path.write_text(text, encoding="utf-8")
-            return
-        new = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            with new.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
-
-
-def tell(report: BatchReport, *, quiet: bool) -> None:
-    """The summary on stderr; ``quiet``: what went wrong alone."""
-    counts = report.counts
-    if report.ending == "interrupted":
-        complain(f"interrupted: {counts.settled:,} rows have a result; {_GOES_ON}")
-    elif report.ending != "done":
-        complain(f"stopped early: {report.reason}; what was saved stays, {_GOES_ON}")
-    if not quiet:
-        for told in summary_lines(report):
-            note(told)
-    else:
-        if counts.failed_before:
-            again = "--retry-failed asks them again"
-            complain(f"{counts.failed_before:,} of {report.rows:,} rows failed before: {again}")
-        if counts.failed:
-            complain(f"{counts.failed:,} of {report.rows:,} rows failed:")
-    for told in failure_lines(report):
-        note(told)
-
-
-def failure_lines(report: BatchReport) -> list[str]:
-    """The failures by kind, the most frequent first, each with what to do."""
-    kinds = sorted(report.failures.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [
-        f"  {number:,} {kind}" + (f": {advice}" if (advice := report.advice.get(kind)) else "")
-        for kind, number in kinds
-    ]
-
-
-def summary_lines(report: BatchReport) -> list[str]:
-    """The numbers, each in a line with its name."""
-    counts = report.counts
-    tokens = report.tokens
-    speed = counts.answered / report.elapsed if report.elapsed > 0 else 0.0
-    rows = {
-        "rows": f"{report.rows:,} in {span(report.elapsed)}",
-        "answered": f"{counts.answered:,} ({speed:,.1f} rows/s)",
-        "from before": _unless_zero(counts.resumed, _failed_before(counts)),
-        "changed": _unless_zero(counts.changed, "ask something else than before; asked anew"),
-        "maybe twice": _unless_zero(
-            counts.possibly_duplicated, "were in flight when a run was killed"
-        ),
-        "repaired": _unless_zero(counts.repaired, "cut lines of the output"),
-        "tokens": f"{tokens.prompt:,} prompt + {tokens.completion:,} completion = {tokens.total:,}",
-        "credits used": None if report.credits is None else f"{report.credits:,g}",
-        "USD spent": None if report.usd is None else money(report.usd),
-        "latency": _quantiles(report.latency),
-        "first token": _quantiles(report.first_token),
-        "requests": f"{report.tries:,}, {report.rejected:,} rejected",
-        "failed": f"{counts.failed:,}" + (f", {counts.bad:,} not asked" if counts.bad else ""),
-    }
-    width = max(map(len, rows))
-    return [f"{name:<{width}}  {told}" for name, told in rows.items() if told is not None]
-
-
-def _unless_zero(number: int, words: str) -> str | None:
-    return f"{number:,} {words}".rstrip() if number else None
-
-
-def _failed_before(counts: RowCounts) -> str:
-    failed = counts.failed_before
-    return f"({failed:,} of them failed: --retry-failed asks them again)" if failed else ""
-
-
-def _quantiles(seconds: Quantiles | None) -> str | None:
-    if seconds is None:
-        return None
-    return f"p50 {seconds.p50:.3f} s, p95 {seconds.p95:.3f} s, p99 {seconds.p99:.3f} s"

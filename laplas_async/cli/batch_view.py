@@ -1,7 +1,7 @@
-"""What a running batch shows on stderr: a live panel on a terminal, else a line now and then.
+"""The progress of a batch on stderr: a live panel on a terminal, otherwise a line now and then.
 
-It is drawn in a thread of its own, so that a terminal that stands still (Ctrl-S, a pager) never
-stops the batch. It refuses to count, which the batch does, and to write to stdout.
+It is drawn in a thread, so that a blocked terminal (Ctrl-S, a pager) never stops the batch. It
+refuses to count, which the batch does, and to write to stdout.
 """
 
 import sys
@@ -16,24 +16,24 @@ from laplas_async.batch.report import BatchProgress
 from laplas_async.cli.terminal import note
 from laplas_async.pacing.gate import Pace
 
-LIVE_EVERY: Final = 0.25  # seconds between two drawings
-LINE_EVERY: Final = 5.0
-_FIRST_LINE: Final = 1.0
-_PATIENCE: Final = 2.0  # seconds for a terminal that stands still, at the end
+LIVE_INTERVAL: Final = 0.25  # seconds between two drawings: lively, and cheap
+LINE_INTERVAL: Final = 5.0  # seconds between two lines: a log of an hour has 720
+_FIRST_LINE: Final = 1.0  # seconds; a shorter batch has only its summary
+_CLOSE_TIMEOUT: Final = 2.0  # seconds that a blocked terminal may delay the end
 
 
 class View:
-    """Shows a batch while it runs, as a context manager; ``update`` and ``say`` never wait.
+    """Shows a batch while it runs, as a context manager; ``update`` and ``say`` never block.
 
-    ``interval``: seconds between two moments that are worth telling it.
+    ``interval``: how often it wants to be updated, in seconds.
     """
 
     def __init__(self, look: "Look") -> None:
         self._look = look
         self.interval = look.interval
         self._latest: BatchProgress | None = None
-        self._said: deque[str] = deque()
-        self._news = threading.Event()
+        self._messages: deque[str] = deque()
+        self._changed = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._draw, name="laplas-view", daemon=True)
 
@@ -48,21 +48,21 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         self._ended = True
-        self._news.set()
-        self._thread.join(_PATIENCE)
+        self._changed.set()
+        self._thread.join(_CLOSE_TIMEOUT)
 
     def update(self, progress: BatchProgress) -> None:
-        """Show this when there is time."""
+        """Show this as soon as possible; only the latest progress is shown."""
         self._latest = progress
-        self._news.set()
+        self._changed.set()
 
     def say(self, text: str) -> None:
-        """Show a line that stays."""
-        self._said.append(text)
-        self._news.set()
+        """Print a line that stays."""
+        self._messages.append(text)
+        self._changed.set()
 
     def _draw(self) -> None:
-        # A terminal that went away takes no more; rich ends the thread by SystemExit then.
+        # The terminal was closed; rich ends the thread by SystemExit then.
         with suppress(OSError, ValueError, SystemExit):
             self._look.open()
             try:
@@ -73,11 +73,11 @@ class View:
     def _follow(self) -> None:
         drawn: BatchProgress | None = None
         while True:
-            self._news.wait()
-            self._news.clear()
+            self._changed.wait()
+            self._changed.clear()
             ended = self._ended
-            while self._said:
-                self._look.say(self._said.popleft())
+            while self._messages:
+                self._look.say(self._messages.popleft())
             if ended:
                 return
             latest = self._latest
@@ -87,34 +87,34 @@ class View:
 
 
 class Look(Protocol):
-    """How it looks. All is called in one thread, ``open`` first and ``close`` last."""
+    """The appearance. All calls are made in one thread, ``open`` first and ``close`` last."""
 
     interval: float
 
     def open(self) -> None:
-        """Take the terminal."""
+        """Set up the terminal."""
 
     def draw(self, progress: BatchProgress) -> None:
-        """Show this."""
+        """Show this progress."""
 
     def say(self, text: str) -> None:
-        """Show a line that stays."""
+        """Print a line that stays."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def make_view(title: str, *, quiet: bool) -> View:
-    """The view that stderr is good for."""
+    """The view that fits stderr."""
     if quiet or sys.stderr is None:
         return View(QuietLook())
     if sys.stderr.isatty():
-        with suppress(ImportError, _Dumb):  # without the extra "cli" it is plain, and complete
+        with suppress(ImportError, _DumbTerminal):  # without the extra "cli": plain lines
             return View(LiveLook(title))
     return View(PlainLook())
 
 
-class _Dumb(Exception):  # noqa: N818 - a finding
+class _DumbTerminal(Exception):  # noqa: N818 - caught in this module
     """The terminal can only append."""
 
 
@@ -137,7 +137,7 @@ class QuietLook:
 
 
 class PlainLook:
-    """A line every few seconds, for a pipe, a terminal that can only append, or without rich."""
+    """A line every few seconds: for a pipe, a terminal that can only append, or without rich."""
 
     interval = 0.5
 
@@ -145,12 +145,12 @@ class PlainLook:
         self._due = _FIRST_LINE
 
     def open(self) -> None:
-        """Nothing: what takes less than a second is told by its summary."""
+        """Nothing: a batch of less than a second has only its summary."""
 
     def draw(self, progress: BatchProgress) -> None:
-        """A line, if it is time for one by the batch's own clock."""
+        """A line, if one is due by the clock of the batch."""
         if progress.elapsed >= self._due:
-            self._due = progress.elapsed + LINE_EVERY - self.interval / 2
+            self._due = progress.elapsed + LINE_INTERVAL - self.interval / 2
             note(line(progress))
 
     def say(self, text: str) -> None:
@@ -162,14 +162,14 @@ class PlainLook:
 
 
 class LiveLook:
-    """A panel that is drawn over itself, by rich. Raises ``ImportError`` without it."""
+    """A panel that is redrawn in place, by rich. Raises ``ImportError`` without it."""
 
-    interval = LIVE_EVERY
+    interval = LIVE_INTERVAL
 
     def __init__(self, title: str) -> None:
         console: Any = import_module("rich.console").Console(file=sys.stderr, highlight=False)
         if console.is_dumb_terminal:
-            raise _Dumb
+            raise _DumbTerminal
         live: Any = import_module("rich.live").Live
         bars: Any = import_module("rich.progress")
         self._panel: Any = import_module("rich.panel").Panel
@@ -186,14 +186,14 @@ class LiveLook:
         self._row = self._bar.add_task("reading", total=None)
         self._live = live(
             console=console,
-            auto_refresh=False,  # then there is no second thread
+            auto_refresh=False,  # no second thread
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
     def open(self) -> None:
-        """Take the terminal."""
+        """Set up the terminal."""
         self._live.start()
         self._show([])
 
@@ -205,7 +205,7 @@ class LiveLook:
             completed=progress.counts.settled,
             description=" ".join(_share(progress) + _left(progress)),
         )
-        parts = (rows_told(progress), speed_told(progress), limits_told(progress.pace))
+        parts = (describe_rows(progress), describe_speed(progress), describe_limits(progress.pace))
         self._show([", ".join(part) for part in parts])
 
     def say(self, text: str) -> None:
@@ -213,51 +213,51 @@ class LiveLook:
         self._live.console.print(self._text(text))
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._live.stop()
 
     def _show(self, lines: list[str]) -> None:
-        inner = self._group(self._bar, *(self._text(told) for told in lines))
+        inner = self._group(self._bar, *(self._text(line) for line in lines))
         title = self._text(self._title)
         self._live.update(self._panel(inner, title=title, title_align="left"), refresh=True)
 
 
-# --- in words ---------------------------------------------------------------------------------
+# --- as text ----------------------------------------------------------------------------------
 
 
 def line(progress: BatchProgress) -> str:
     """A batch at one moment, in one line."""
     parts = (
-        rows_told(progress),
-        speed_told(progress),
-        limits_told(progress.pace),
+        describe_rows(progress),
+        describe_speed(progress),
+        describe_limits(progress.pace),
         _left(progress),
     )
-    return ", ".join(told for part in parts for told in part)
+    return ", ".join(text for part in parts for text in part)
 
 
-def rows_told(progress: BatchProgress) -> list[str]:
-    """The rows, by what became of them."""
+def describe_rows(progress: BatchProgress) -> list[str]:
+    """The rows by result."""
     counts = progress.counts
     of = "" if progress.rows is None else f" of {progress.rows:,}"
-    told = [f"{counts.settled:,}{of} rows", f"{counts.answered:,} answered"]
-    told.append(f"{counts.failed:,} failed")
+    parts = [f"{counts.settled:,}{of} rows", f"{counts.answered:,} answered"]
+    parts.append(f"{counts.failed:,} failed")
     if counts.resumed:
-        told.append(f"{counts.resumed:,} from before")
-    return told
+        parts.append(f"{counts.resumed:,} from before")
+    return parts
 
 
-def speed_told(progress: BatchProgress) -> list[str]:
-    """How fast it goes, and what it cost, where that is told."""
-    told = [
+def describe_speed(progress: BatchProgress) -> list[str]:
+    """The speed, and the cost if the service reports it."""
+    parts = [
         f"{amount(progress.rows_per_second)} rows/s",
         f"{amount(progress.tokens_per_second)} tokens/s",
     ]
-    return told if progress.usd is None else [*told, money(progress.usd)]
+    return parts if progress.usd is None else [*parts, money(progress.usd)]
 
 
-def limits_told(pace: Pace) -> list[str]:
-    """What is known of the limits, and who waits for them."""
+def describe_limits(pace: Pace) -> list[str]:
+    """The limits that are known, and how many requests wait for them."""
     rate = "" if pace.rate is None else f"{amount(pace.rate)}/s and "
     return [
         f"limit {rate}{pace.concurrency:,} at once",
@@ -276,7 +276,7 @@ def _left(progress: BatchProgress) -> list[str]:
 
 
 def amount(value: float) -> str:
-    """A number with as many places as say something."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -286,7 +286,7 @@ def money(usd: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time for a person: ``7 s``, ``2:05``, ``1:02:05``."""
+    """A duration, as people write it: ``7 s``, ``2:05``, ``1:02:05``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

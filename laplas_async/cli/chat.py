@@ -1,7 +1,7 @@
-"""``laplas chat``: one question, or a conversation, with the answer streamed.
+"""``laplas chat``: one prompt, or a conversation, with the answer streamed.
 
-The parser's names are the API's, so what was given goes on as it is. It refuses to check ranges,
-which is the library's, and to keep a conversation anywhere but in memory.
+Options are named like the API's fields and passed on unchanged. It refuses to check ranges, which
+the library does, and to keep a conversation anywhere but in memory.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from laplas_async import (
     to_dict,
 )
 from laplas_async.cli.connect import check_key, make_client
+from laplas_async.cli.options import add_client_options, add_numbers, seconds
 from laplas_async.cli.terminal import Output, complain, describe, make_runner, note, tolerate
 
 _SAMPLING = (
@@ -45,53 +46,107 @@ _SAMPLING = (
     "presence_penalty",
     "frequency_penalty",
 )
-# In a conversation these end it: the next question would meet them too.
-_HOPELESS = (AuthenticationError, ConfigError, NotFoundError, PermissionDeniedError)
+# These end a conversation: the next prompt would fail in the same way.
+_FATAL = (AuthenticationError, ConfigError, NotFoundError, PermissionDeniedError)
+
+
+def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``laplas chat`` to the command line."""
+    chat = commands.add_parser(
+        "chat",
+        help="send a prompt and stream the answer",
+        description="Send a prompt to the model and stream its answer to stdout. The key is read "
+        "from LAPLAS_API_KEY only.",
+        allow_abbrev=False,
+    )
+    chat.add_argument(
+        "prompt",
+        nargs="?",
+        metavar="PROMPT",
+        help="the prompt; - or none: read it from stdin; none on a terminal: a conversation, "
+        "ended by an empty line or Ctrl-D",
+    )
+    add_client_options(chat)
+    chat.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="limit for the whole answer, retries included",
+    )
+    format_ = chat.add_mutually_exclusive_group()
+    format_.add_argument(
+        "--json", action="store_true", help="print the whole completion as one JSON object"
+    )
+    format_.add_argument(
+        "--no-stream", action="store_true", help="print the answer once it is complete"
+    )
+    chat.add_argument(
+        "--stats",
+        action="store_true",
+        help="print time to first token, tokens per second, usage, request id and attempts to "
+        "stderr",
+    )
+    sampling = chat.add_argument_group("sampling", "sent only if given; the service has defaults")
+    add_numbers(
+        sampling,
+        ("--max-tokens", "N", "at least 1"),
+        ("--temperature", "T", "0 to 2"),
+        ("--top-p", "P", "0.01 to 1"),
+        ("--top-k", "K", "only the K most likely tokens"),
+        ("--min-p", "P", "0 to 1"),
+        ("--seed", "N", "at least 1"),
+        ("--repetition-penalty", "R", "1 means none"),
+        ("--presence-penalty", "P", "-2 to 2"),
+        ("--frequency-penalty", "P", "-2 to 2"),
+    )
+    sampling.add_argument(
+        "--stop", action="append", metavar="TEXT", help="stop before this text; up to 4 times"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask once, or hold a conversation. Raises ``LaplasError``, ``OSError``, KeyboardInterrupt."""
+    """Send one prompt, or hold a conversation. Raises ``LaplasError`` and ``OSError``."""
     check_key()
     prompt = _read_prompt(arguments.prompt)
     output = Output()
     client = make_client(arguments)
-    asking = _Asking(client, output, arguments)
-    with _retries_told(), make_runner() as runner:
+    conversation = _Conversation(client, output, arguments)
+    with _report_retries(), make_runner() as runner:
         try:
             if prompt is None:
-                _converse(runner, asking)
+                _converse(runner, conversation)
             else:
-                runner.run(asking.ask([*asking.opening, Message("user", prompt)]))
+                runner.run(conversation.ask([*conversation.opening, Message("user", prompt)]))
         finally:
             runner.run(client.aclose())
     return 0
 
 
-def _read_prompt(told: str | None) -> str | None:
-    """The question; None for a conversation. Raises ``ConfigError`` if there is none."""
-    if told not in (None, "-"):
-        prompt = told
+def _read_prompt(argument: str | None) -> str | None:
+    """The prompt; None for a conversation. Raises ``ConfigError`` if there is none."""
+    if argument not in (None, "-"):
+        prompt = argument
     elif sys.stdin is None:
         raise ConfigError("no prompt: give one, as in `laplas chat 'Name a river.'`")
-    elif told is None and sys.stdin.isatty():
+    elif argument is None and sys.stdin.isatty():
         return None
     else:
         tolerate(sys.stdin)
         prompt = sys.stdin.read().rstrip("\r\n")
     if not prompt or not prompt.strip():
         raise ConfigError("the prompt is empty: give one, as in `laplas chat 'Name a river.'`")
-    # A file's name in an argument may hold bytes that are no text: they cannot be sent.
+    # An argument may contain bytes that are not text (a file name, say): they cannot be sent.
     return prompt.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager
-def _retries_told() -> Iterator[None]:
-    """Say on a terminal what is waited for, as retries take up to minutes."""
+def _report_retries() -> Iterator[None]:
+    """Print retries on a terminal, as they can take minutes."""
     logger = logging.getLogger("laplas_async")
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
-    handler, level = _Teller(), logger.level
+    handler, level = _Printer(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
@@ -101,32 +156,32 @@ def _retries_told() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Teller(logging.Handler):
-    """A log record as a line on stderr."""
+class _Printer(logging.Handler):
+    """Prints a log record as a line on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(record.getMessage())
 
 
-def _converse(runner: asyncio.Runner, asking: "_Asking") -> None:
-    """Question and answer until an empty line or Ctrl-D; an error is told, and may be overcome."""
+def _converse(runner: asyncio.Runner, conversation: "_Conversation") -> None:
+    """Prompt and answer until an empty line or Ctrl-D. Errors are printed; some are temporary."""
     with suppress(ImportError):
         import_module("readline")  # line editing for input()
     tolerate(sys.stdin)
-    history = asking.opening
-    note("Ask; an empty line or Ctrl-D ends.")
-    # input() blocks, and a thread in it could not be interrupted: the loop rests meanwhile.
-    while question := _read_line(is_terminal=asking.output.is_terminal):
-        said = Message("user", question)
+    history = conversation.opening
+    note("Enter a prompt; an empty line or Ctrl-D ends.")
+    # input() blocks, and could not be interrupted in a thread: the event loop stops meanwhile.
+    while prompt := _read_line(is_terminal=conversation.output.is_terminal):
+        message = Message("user", prompt)
         try:
-            completion = runner.run(asking.ask([*history, said]))
-        except _HOPELESS:
+            completion = runner.run(conversation.ask([*history, message]))
+        except _FATAL:
             raise
         except LaplasError as error:
             complain(describe(error))
             continue
         if completion.text:
-            history = [*history, said, completion.message]
+            history = [*history, message, completion.message]
 
 
 def _read_line(*, is_terminal: bool) -> str:
@@ -135,12 +190,12 @@ def _read_line(*, is_terminal: bool) -> str:
     try:
         return input("> " if is_terminal else "").strip()
     except EOFError:
-        note("")  # leaves the prompt's line
+        note("")  # leaves the line of the prompt
         return ""
 
 
-class _Asking:
-    """How this command asks: the client, its parameters, and where the answer goes."""
+class _Conversation:
+    """The client, the parameters of each call, and where the answers go."""
 
     def __init__(self, client: LaplasClient, output: Output, arguments: argparse.Namespace) -> None:
         self.client = client
@@ -150,11 +205,11 @@ class _Asking:
         self._parameters: dict[str, Any] = {
             name: value for name in _SAMPLING if (value := getattr(arguments, name)) is not None
         }
-        if arguments.timeout is not None:  # then it is the only bound, and that of all the tries
+        if arguments.timeout is not None:  # then it is the only limit, for all attempts together
             self._parameters["timeouts"] = Timeouts(first_token=None, idle=None, total=None)
 
     async def ask(self, messages: Sequence[Message]) -> ChatCompletion:
-        """Ask, write the answer, end its line. Raises ``LaplasError``; what had come stays."""
+        """Send, write the answer and end its line. Raises ``LaplasError``; shown text stays."""
         timeout = self._arguments.timeout
         clock = _Clock()
         try:
@@ -168,13 +223,15 @@ class _Asking:
             self.output.end_line()
             if isinstance(error, LaplasError):
                 raise
-            raise RequestTimeoutError(f"no whole answer within {timeout:g} s (--timeout)") from None
+            raise RequestTimeoutError(
+                f"no complete answer within {timeout:g} s (--timeout)"
+            ) from None
         except LaplasError:
             self.output.end_line()
             raise
         clock.stop()
         self.output.end_line()
-        self._tell(completion, clock)
+        self._report(completion, clock)
         return completion
 
     async def _stream(self, messages: Sequence[Message], clock: "_Clock") -> ChatCompletion:
@@ -191,15 +248,15 @@ class _Asking:
         else:
             self.output.write(completion.text)
 
-    def _tell(self, completion: ChatCompletion, clock: "_Clock") -> None:
-        """What the text alone would hide, and the numbers if they were asked for."""
+    def _report(self, completion: ChatCompletion, clock: "_Clock") -> None:
+        """Print what the text alone does not show, and the numbers if requested."""
         if not self._arguments.json:
             if completion.message.refusal:
                 complain(f"the model refused: {completion.message.refusal}")
             elif not completion.text:
                 complain(f"the answer has no text (finish reason: {completion.finish_reason})")
             elif completion.finish_reason == "length" and self._arguments.max_tokens is None:
-                complain("the answer was ended by the token limit: see --max-tokens")
+                complain("the answer was cut off by the token limit: see --max-tokens")
         if self._arguments.stats:
             for line in _stats(completion, clock):
                 note(line)
@@ -207,7 +264,7 @@ class _Asking:
 
 @define
 class _Clock:
-    """When things happened, in seconds of a clock that never goes back."""
+    """When things happened, in seconds of a monotonic clock."""
 
     started: float = field(factory=time.perf_counter)
     first: float | None = None
@@ -222,7 +279,7 @@ class _Clock:
 
 
 def _stats(completion: ChatCompletion, clock: _Clock) -> list[str]:
-    """Lines of numbers; only what was measured here or told by the service."""
+    """Lines of numbers that were measured here or reported by the service."""
     whole = clock.ended - clock.started
     lines = []
     if clock.first is not None:
@@ -230,7 +287,7 @@ def _stats(completion: ChatCompletion, clock: _Clock) -> list[str]:
     lines.append(f"whole answer: {whole:.3f} s")
     usage = completion.usage
     if usage is not None:
-        # The first token marks the start of the rest's time; an unstreamed answer has no such.
+        # The speed is that of the tokens after the first, if the answer was streamed.
         streamed = clock.first is not None and usage.completion_tokens > 1
         tokens = usage.completion_tokens - 1 if streamed else usage.completion_tokens
         span = clock.ended - clock.first if streamed and clock.first is not None else whole
@@ -248,6 +305,6 @@ def _stats(completion: ChatCompletion, clock: _Clock) -> list[str]:
             if value is not None:
                 lines.append(f"{name}: {value:g}")
     lines.append(f"finish reason: {completion.finish_reason}")
-    lines.append(f"request id: {completion.request_id or 'none told'}")
-    lines.append(f"tries: {len(completion.attempts)}")
+    lines.append(f"request id: {completion.request_id or 'none'}")
+    lines.append(f"attempts: {len(completion.attempts)}")
     return lines

@@ -29,6 +29,6 @@ def make_client(arguments: argparse.Namespace, *, limits: Limits | None = None) 
             model=DEFAULT_MODEL if arguments.model is None else arguments.model,
             limits=limits,
         )
-    for warning in found:  # a key over http://: told as a command tells it, without a code line
+    for warning in found:  # a key over http://: printed without a line of code
         complain(f"warning: {warning.message}")
     return client

@@ -1,7 +1,7 @@
-"""``laplas demo``: what the library does, in some ten seconds, with neither key nor network.
+"""``laplas demo``: what the library does, in about ten seconds, without a key or a network.
 
-The simulator and the client share one event loop; everything shown was measured, nothing is
-played back. It refuses to say that all went well when it did not: the exit code is 0 only then.
+The simulator and the client share one event loop; everything shown is measured, nothing is played
+back. It refuses to report success when a step failed: then the exit code is 1.
 """
 
 import argparse
@@ -11,17 +11,22 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from laplas_async import ChatCompletion, LaplasClient, LaplasError, StreamTruncatedError
 from laplas_async import Pace as GatePace
+from laplas_async.cli.exit_codes import DONE, FAILED
 from laplas_async.cli.terminal import Output, complain, describe, make_runner
-from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
+
+if TYPE_CHECKING:
+    from laplas_async.simulator import Simulator
 
 CALLS: Final = 30
-# A large model's timing, and a limit that thirty calls at once must meet.
-_TIMING: Final = Timing(first_token=0.15, tokens_per_second=80.0)
-_LIMIT: Final = HiddenLimit(rate=20.0, burst=10)
+# The speed of a large model, and a limit that thirty calls at once exceed.
+_FIRST_TOKEN: Final = 0.15  # seconds
+_TOKENS_PER_SECOND: Final = 80.0
+_RATE: Final = 20.0  # requests per second
+_BURST: Final = 10
 _CUT_AFTER: Final = 12
 _NEXT: Final = """\
 With a key:     export LAPLAS_API_KEY=...    then: laplas chat "Name a river."
@@ -32,42 +37,63 @@ From Python:    async with LaplasClient() as client:
 """
 
 
+def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``laplas demo`` to the command line."""
+    commands.add_parser(
+        "demo",
+        help="show what the library does in ten seconds; needs no key and no network",
+        description="Start the simulator, stream a story from it, make thirty calls at once "
+        "under a hidden limit, break a stream. Nothing leaves this machine.",
+        allow_abbrev=False,
+    )
+
+
 def run(_arguments: argparse.Namespace) -> int:
-    """Show it all. Returns 0 only if everything went as it should."""
+    """Show every step. Returns 0 only if all of them succeeded."""
     output = Output()
     view = _make_view(output)
     with make_runner() as runner:
-        return 0 if runner.run(_show(output, view)) else 1
+        return DONE if runner.run(_show(output, view)) else FAILED
+
+
+def _make_simulator() -> "Simulator":
+    # Not for ``laplas --help``: it loads aiohttp's server.
+    from laplas_async.simulator import HiddenLimit, Simulator, Timing  # noqa: PLC0415
+
+    return Simulator(
+        timing=Timing(first_token=_FIRST_TOKEN, tokens_per_second=_TOKENS_PER_SECOND),
+        limit=HiddenLimit(rate=_RATE, burst=_BURST),
+    )
 
 
 async def _show(output: Output, view: "_View") -> bool:
     async with (
-        Simulator(timing=_TIMING, limit=_LIMIT) as simulator,
+        _make_simulator() as simulator,
         LaplasClient("demo-key", simulator.base_url) as client,
     ):
         output.write(
-            f"A simulator of the API runs at {simulator.base_url}; its words are made up, its "
-            "manners are the service's.\n"
+            f"A simulator of the API runs at {simulator.base_url}; its text is made up, its "
+            "behaviour is the service's.\n"
         )
         for step in (_stream_story, _call_at_once, _break_stream):
             try:
                 await step(client, simulator, output, view)
             except (LaplasError, _Unexpected) as error:
                 output.end_line()
-                words = describe(error) if isinstance(error, LaplasError) else str(error)
-                complain(f"the demo did not go as it should: {words}")
+                message = describe(error) if isinstance(error, LaplasError) else str(error)
+                complain(f"the demo failed: {message}")
                 return False
     view.title("What next")
     output.write(_NEXT)
     return True
 
 
-class _Unexpected(Exception):  # noqa: N818 - a finding of the demo about itself
-    """Something went otherwise than the demo says it does."""
+class _Unexpected(Exception):  # noqa: N818 - caught in this module
+    """A step had another result than the demo promises."""
 
 
 async def _stream_story(
-    client: LaplasClient, _simulator: Simulator, output: Output, view: "_View"
+    client: LaplasClient, _simulator: "Simulator", output: Output, view: "_View"
 ) -> None:
     view.title("A short story, streamed")
     started = time.perf_counter()
@@ -84,15 +110,15 @@ async def _stream_story(
         raise _Unexpected("the story has no text, no usage or no end")
     pace = (usage.completion_tokens - 1) / (ended - first)
     output.write(
-        f"\nFirst token after {first - started:.2f} s, then {pace:.0f} tokens a second; "
+        f"\nFirst token after {first - started:.2f} s, then {pace:.0f} tokens per second; "
         f"{usage.completion_tokens} tokens in all.\n"
     )
 
 
 async def _call_at_once(
-    client: LaplasClient, simulator: Simulator, output: Output, view: "_View"
+    client: LaplasClient, simulator: "Simulator", output: Output, view: "_View"
 ) -> None:
-    view.title(f"{CALLS} calls at once, under a limit that nobody told")
+    view.title(f"{CALLS} calls at once, under a hidden limit")
     rejected = simulator.counts.rejected
     answered = 0
 
@@ -117,7 +143,7 @@ async def _call_at_once(
         {
             "answered": f"{len(completions)} of {CALLS}",
             "rejected on the way (429)": str(simulator.counts.rejected - rejected),
-            "tries, at most": str(max((len(done.attempts) for done in completions), default=0)),
+            "attempts, at most": str(max((len(done.attempts) for done in completions), default=0)),
             "limit found": _limit_found(client.pace),
             "seconds": f"{lasted:.1f}",
             "tokens": str(sum(done.usage.completion_tokens for done in completions if done.usage)),
@@ -128,18 +154,20 @@ async def _call_at_once(
     if not all(done.text and done.usage for done in completions):
         raise _Unexpected("a call was answered without text or usage")
     output.write(
-        f"The service takes {_LIMIT.rate:g} calls a second and {_LIMIT.burst} in one burst, and "
-        "tells no one; the client found its way.\n"
+        f"The service accepts {_RATE:g} calls per second and bursts of {_BURST}, and does not say "
+        "so; the client discovered it.\n"
     )
 
 
 def _limit_found(pace: GatePace) -> str:
-    return "not met yet" if pace.rate is None else f"{pace.rate:.1f} a second"
+    return "not reached" if pace.rate is None else f"{pace.rate:.1f} per second"
 
 
 async def _break_stream(
-    client: LaplasClient, simulator: Simulator, output: Output, view: "_View"
+    client: LaplasClient, simulator: "Simulator", output: Output, view: "_View"
 ) -> None:
+    from laplas_async.simulator import Fault  # noqa: PLC0415 - as in _make_simulator
+
     view.title("A stream that breaks")
     simulator.script(Fault.cut(after=_CUT_AFTER))
     try:
@@ -152,11 +180,11 @@ async def _break_stream(
             raise _Unexpected("the broken stream left no partial text") from None
         output.write(
             f"\n{type(error).__name__}: {error}\n"
-            f"error.partial.text holds the {len(error.partial.text)} characters that had come: "
-            "a cut answer is never passed off as a whole one.\n"
+            f"error.partial.text holds the {len(error.partial.text)} characters received before: "
+            "a truncated answer is never presented as complete.\n"
         )
     else:
-        raise _Unexpected("a stream was cut, and no error told it")
+        raise _Unexpected("a stream was truncated, and no error was raised")
 
 
 # --- how it looks -----------------------------------------------------------------------------
@@ -176,7 +204,7 @@ class _View(Protocol):
 
 def _make_view(output: Output) -> _View:
     if output.is_terminal:
-        with suppress(ImportError):  # without the extra "cli" it is plain, and complete
+        with suppress(ImportError):  # without the extra "cli": plain text
             return _RichView(output)
     return _PlainView(output)
 
@@ -191,14 +219,14 @@ class _PlainView:
         self._output.write(f"\n== {text}\n\n")
 
     def progress(self, done: int, whole: int, pace: GatePace) -> None:
-        """Nothing: a line that is rewritten is no line of a file."""
+        """Nothing: a file cannot show a line that changes."""
 
     def end_progress(self) -> None:
         """Nothing."""
 
     def table(self, rows: Mapping[str, str]) -> None:
         width = max(map(len, rows))
-        self._output.write("".join(f"{name:<{width}}  {told}\n" for name, told in rows.items()))
+        self._output.write("".join(f"{name:<{width}}  {value}\n" for name, value in rows.items()))
 
 
 class _RichView:
@@ -217,15 +245,15 @@ class _RichView:
         self._console.print()
 
     def progress(self, done: int, whole: int, pace: GatePace) -> None:
-        words = (
+        text = (
             f"answered {done} of {whole}, {pace.in_flight} in flight, {pace.waiting} waiting, "
             f"{pace.rejected} rejected; limit: {_limit_found(pace)}"
         )
         if self._status is None:
-            self._status = self._console.status(words)
+            self._status = self._console.status(text)
             self._status.start()
         else:
-            self._status.update(words)
+            self._status.update(text)
 
     def end_progress(self) -> None:
         if self._status is not None:
@@ -236,6 +264,6 @@ class _RichView:
         table = self._table(show_header=False)
         table.add_column()
         table.add_column(justify="right")
-        for name, told in rows.items():
-            table.add_row(name, told)
+        for name, value in rows.items():
+            table.add_row(name, value)
         self._console.print(table)

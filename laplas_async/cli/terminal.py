@@ -12,8 +12,8 @@ from typing import TextIO
 
 from laplas_async.errors import LaplasError, StreamError
 
-# A model's words are a stranger's: no escape sequence of theirs may move a cursor, set a title or
-# fill a clipboard. Tabs and line ends stay.
+# A model's text is not trusted: no escape sequence in it may move the cursor, set a title or fill
+# the clipboard. Tabs and line ends stay.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}")
 _CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
@@ -21,8 +21,8 @@ _CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 class Output:
     """Standard output for a model's text: each piece is out when ``write`` returns.
 
-    On a terminal control characters are replaced; in a pipe the text is as it came. A slow reader
-    blocks the event loop, which has nothing else to do: what waits stays in the socket.
+    On a terminal, control characters are replaced; a pipe gets the text unchanged. A slow reader
+    blocks the event loop, which has nothing else to do: the rest waits in the socket.
     Raises ``BrokenPipeError`` once the reader has gone, ``OSError`` for a full disk.
     """
 
@@ -44,7 +44,7 @@ class Output:
         self._stream.flush()
 
     def end_line(self) -> None:
-        """End the line, if one was begun."""
+        """End the line, if one was started."""
         if self._in_line:
             self.write("\n")
 
@@ -52,78 +52,78 @@ class Output:
 def fill_closed() -> None:
     """Open nothing in place of a standard stream that the shell closed (``2>&-``).
 
-    Else the next file gets its number: libuv aborts at that, and a library's last words to number
-    2 would end in somebody's file. For Python the stream stays closed.
+    Otherwise the next file that is opened gets its number: libuv aborts then, and what a library
+    writes to number 2 would end up in that file. For Python the stream stays closed.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def tolerate(stream: TextIO) -> None:
     """Let a stream replace what its encoding lacks, where Python would raise."""
-    reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
+    reconfigure = getattr(stream, "reconfigure", None)  # a stream in memory has none
     if reconfigure is not None:
         reconfigure(errors="replace")
 
 
 def complain(text: str) -> None:
-    """One line on stderr, whatever the text holds."""
+    """Print one line to stderr, whatever the text contains."""
     note(f"laplas: {' '.join(text.split())}")
 
 
 def note(text: str) -> None:
-    """Text on stderr, without control characters. Nothing, if it is closed."""
+    """Print text to stderr, without control characters; nothing if it is closed."""
     if sys.stderr is None:  # print() would go to stdout
         return
     try:
         print(text.translate(_CONTROLS), file=sys.stderr, flush=True)
-    except OSError:  # nobody is left to tell; nor is Python at its end, by an exit code of its own
+    except OSError:  # stderr is gone; discarded, or Python would exit with a code of its own
         discard(sys.stderr)
 
 
 def describe(error: LaplasError) -> str:
-    """An error for one line: its words, and what the user can neither see nor guess."""
+    """An error in one line: its message, and facts that the user cannot see otherwise."""
     more = []
     if isinstance(error, StreamError) and error.partial.text:
-        more.append("the answer is not whole")
+        more.append("the answer is incomplete")
     if len(error.attempts) > 1:
-        more.append(f"{len(error.attempts)} tries")
+        more.append(f"{len(error.attempts)} attempts")
     if error.request_id:
         more.append(f"request id {error.request_id}")
-    words = error.message or type(error).__name__
-    return f"{words} [{', '.join(more)}]" if more else words
+    message = error.message or type(error).__name__
+    return f"{message} [{', '.join(more)}]" if more else message
 
 
 def end_line() -> None:
-    """Leave the line in which a terminal shows ^C."""
+    """Leave the line on which a terminal shows ^C."""
     if sys.stderr is not None and sys.stderr.isatty():
         note("")
 
 
 def flush() -> None:
-    """Write what Python holds back, here where an error of it can still be told."""
+    """Write what Python has buffered, while an error can still be reported."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def discard_output() -> None:
-    """Send what is still buffered nowhere, so that Python's own end has nothing to say."""
+    """Discard what is still buffered, so that Python reports nothing about it at exit."""
     if sys.stdout is not None:
         discard(sys.stdout)
 
 
 def discard(stream: TextIO) -> None:
-    """Send what a stream holds, and all that is written to it from now on, nowhere."""
+    """Discard what a stream has buffered, and all that is written to it from now on."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # a test's
+    except (OSError, ValueError):  # a stream without a descriptor
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
 def make_runner() -> asyncio.Runner:

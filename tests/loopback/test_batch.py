@@ -100,9 +100,9 @@ async def test_each_row_has_one_line(
         {"prompt": "Without an id"},
     ]
     files.write(*rows)
-    told: list[BatchProgress] = []
+    progress: list[BatchProgress] = []
     report = await run(
-        files, client, defaults={"max_tokens": 5}, system="Be brief.", on_progress=told.append
+        files, client, defaults={"max_tokens": 5}, system="Be brief.", on_progress=progress.append
     )
     assert report.ok
     assert (report.rows, report.counts.answered, report.tries) == (3, 3, 3)
@@ -115,7 +115,7 @@ async def test_each_row_has_one_line(
     assert all(body["messages"][0]["content"] == "Be brief." for body in asked.values())
     usage = [line["response"]["body"]["usage"]["completion_tokens"] for line in lines.values()]
     assert report.tokens.completion == sum(usage)
-    assert told[-1].saved == told[-1].rows == 3
+    assert progress[-1].saved == progress[-1].rows == 3
     assert not files.sidecar.exists()
 
 
@@ -135,7 +135,7 @@ async def test_the_body_is_what_the_service_sent(files: Files, key: str) -> None
     assert report.usd == pytest.approx(sum(one["laplas"]["usd"] for one in files.lines()))
 
 
-async def test_streams_tell_the_first_token(
+async def test_streams_measure_the_first_token(
     files: Files, client: LaplasClient, simulator: Simulator
 ) -> None:
     files.write(*questions(20))
@@ -168,7 +168,7 @@ async def test_inputs(files: Files, client: LaplasClient, kind: str) -> None:
     assert sorted(files.ids()) == sorted(f"r{n}" for n in range(200))
 
 
-async def test_finished_rows_are_not_asked_again(
+async def test_finished_rows_are_not_sent_again(
     files: Files, client: LaplasClient, simulator: Simulator
 ) -> None:
     files.write(*questions(100))
@@ -183,7 +183,7 @@ async def test_finished_rows_are_not_asked_again(
     assert (report.counts.resumed, report.counts.answered, report.ok) == (110, 0, True)
 
 
-async def test_rows_without_an_id_are_known_by_what_they_say(
+async def test_rows_without_an_id_are_identified_by_their_content(
     files: Files, client: LaplasClient, simulator: Simulator
 ) -> None:
     rows = [{"prompt": f"Question {n}"} for n in (1, 2, 1, 1)]
@@ -198,7 +198,7 @@ async def test_rows_without_an_id_are_known_by_what_they_say(
     assert len(set(files.ids())) == len(files.ids()) == 6
 
 
-async def test_a_changed_row_is_asked_anew(
+async def test_a_changed_row_is_sent_again(
     files: Files, client: LaplasClient, simulator: Simulator
 ) -> None:
     files.write(*questions(10))
@@ -213,7 +213,7 @@ async def test_a_changed_row_is_asked_anew(
     assert (await run(files, client)).counts.resumed == 10
 
 
-async def test_failed_rows_are_asked_again_if_that_is_wanted(
+async def test_failed_rows_are_sent_again_on_request(
     files: Files, client: LaplasClient, simulator: Simulator
 ) -> None:
     files.write(*questions(10), b"{")
@@ -500,21 +500,21 @@ async def test_it_reads_only_as_far_as_it_asks(files: Files, key: str) -> None:
         LaplasClient(key, simulator.base_url, limits=Limits(concurrency=3)) as client,
     ):
         simulator.script_always(Fault.stall())
-        told: list[BatchProgress] = []
+        progress: list[BatchProgress] = []
         task = asyncio.create_task(
             run_batch(
                 files.input,
                 files.output,
                 client=client,
-                on_progress=told.append,
+                on_progress=progress.append,
                 progress_interval=0.01,
             )
         )
         assert await simulator.wait_for(lambda counts: counts.in_flight == 3)
-        seen = len(told)
-        while len(told) < seen + 3:
+        seen = len(progress)
+        while len(progress) < seen + 3:
             await asyncio.sleep(0.005)
-        assert told[-1].rows is None
+        assert progress[-1].rows is None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment, and an output cut at any byte: each row once, and asked once.
+"""SIGKILL at any moment, and an output cut at any byte: each row has one line, and is sent once.
 
 The batch runs in a process of its own; the simulator, which is not killed, counts what it is
 asked. Moments are chosen by what it has seen, or by what is in the output.
@@ -56,12 +56,12 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 Moment = Callable[[Simulator, Path], Awaitable[None]]
 
 
-async def when_so_many_were_asked(simulator: Simulator, folder: Path, more: int) -> None:
+async def when_this_many_were_sent(simulator: Simulator, folder: Path, more: int) -> None:
     wanted = simulator.counts.requests + more
     await simulator.wait_for(lambda counts: counts.requests >= wanted, 10)
 
 
-async def when_so_much_was_written(simulator: Simulator, folder: Path, more: int) -> None:
+async def when_this_much_was_written(simulator: Simulator, folder: Path, more: int) -> None:
     out = folder / "out"
     size = out.stat().st_size if out.exists() else 0
     while not (out.exists() and out.stat().st_size >= size + 300 * more):
@@ -79,7 +79,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
                 assert process.stdout is not None
                 ended = asyncio.ensure_future(process.stdout.readline())
                 if kills < KILLS:
-                    choose = dice.choice([when_so_many_were_asked, when_so_much_was_written])
+                    choose = dice.choice([when_this_many_were_sent, when_this_much_was_written])
                     moment = asyncio.ensure_future(choose(simulator, tmp_path, dice.randrange(50)))
                     await asyncio.wait({moment, ended}, return_when=asyncio.FIRST_COMPLETED)
                     moment.cancel()
@@ -90,18 +90,18 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
                         # What it had begun to ask, as the simulator will count it.
                         await simulator.wait_idle()
                         in_flight += left_in_flight(tmp_path)
-                told = (await ended).split()
-            if told:
+                printed = (await ended).split()
+            if printed:
                 break
             known = [line["custom_id"] for line in whole_lines(tmp_path)]
             assert len(set(known)) == len(known)
     assert kills >= 20
-    assert told[0] == b"done"
+    assert printed[0] == b"done"
     done = lines(tmp_path)
     assert [line["custom_id"] for line in done] == [f"r{n}" for n in range(ROWS)]
     assert all(line["error"] is None for line in done)
     marked = sum(line["laplas"].get("possibly_duplicated", False) for line in done)
-    # Asked twice were only such as were in flight; and each that was is marked.
+    # Only rows in flight were sent twice, and each of them is marked.
     assert simulator.counts.requests <= ROWS + in_flight
     times = [0] * ROWS
     for seen in simulator.requests:

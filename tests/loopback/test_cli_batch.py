@@ -26,7 +26,7 @@ COMMAND = (
     "from laplas_async.__main__ import main\n"
     "sys.exit(main())\n"
 )
-DONE, FAILED, WRONG_USE, STOPPED_EARLY, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USAGE, STOPPED_EARLY, INTERRUPTED = 0, 1, 2, 3, 130
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
 
 
@@ -45,7 +45,7 @@ class Job:
 
     def command(self, *arguments: str, source: str | None = None) -> list[str]:
         paths = (str(self.input) if source is None else source, str(self.output))
-        # Not -X dev: then asyncio tells of each turn of the loop that a busy machine makes slow.
+        # Not -X dev: then asyncio logs each slow turn of the loop, and a busy machine has many.
         python = [sys.executable, "-W", "error", "-c", COMMAND]
         return [*python, "batch", *paths, *arguments]
 
@@ -108,16 +108,16 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 
 
 def read_until(number: int, mark: str) -> str:
-    """What a pipe or a terminal tells up to the mark."""
-    told = b""
+    """The output of a pipe or a terminal up to the mark."""
+    received = b""
     until = monotonic() + PATIENCE
-    while mark.encode() not in told:
+    while mark.encode() not in received:
         ready, _, _ = select.select([number], [], [], max(0.0, until - monotonic()))
-        assert ready, told
+        assert ready, received
         data = os.read(number, 4096)
-        assert data, told
-        told += data
-    return told.decode()
+        assert data, received
+        received += data
+    return received.decode()
 
 
 def in_flight(number: int) -> Any:
@@ -164,7 +164,7 @@ def test_it_runs_outside_of_the_main_thread(service: Simulator, job: Job) -> Non
     assert codes == [DONE]
 
 
-def test_the_same_command_again_asks_nothing(service: Simulator, job: Job) -> None:
+def test_the_same_command_again_sends_nothing(service: Simulator, job: Job) -> None:
     assert job.run()[0] == DONE
     before = job.output.read_bytes()
     code, _, err = job.run()
@@ -198,7 +198,7 @@ def test_concurrency_is_kept(service: Simulator, job: Job) -> None:
     assert service.counts.max_in_flight <= 2
 
 
-def test_the_base_url_may_be_told(
+def test_the_base_url_may_be_given(
     service: Simulator, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAPLAS_BASE_URL", "http://127.0.0.1:9/v1")
@@ -221,27 +221,27 @@ def test_streams_time_their_first_token(service: Simulator, job: Job) -> None:
 
 
 def test_stdin_is_read(service: Simulator, job: Job) -> None:
-    told = job.input.read_bytes()
+    received = job.input.read_bytes()
     job.input.unlink()
-    assert job.run(source="-", stdin=told)[0] == DONE
+    assert job.run(source="-", stdin=received)[0] == DONE
     assert len(job.answers) == 10
 
 
 # --- failures ---------------------------------------------------------------------------------
 
 
-def test_failed_rows_are_told_with_what_to_do(service: Simulator, job: Job) -> None:
+def test_failed_rows_are_reported_with_advice(service: Simulator, job: Job) -> None:
     service.script(Fault.status(400), None)
     code, out, err = job.run("--summary", str(job.summary))
     assert (code, out) == (FAILED, "")
     assert len(job.results) == 10
     assert len(job.answers) == 9
-    told = json.loads(job.summary.read_bytes())
-    assert told["failures"] == {"BadRequestError": 1}
-    assert f"  1 BadRequestError: {told['advice']['BadRequestError']}" in err.splitlines()
+    summary = json.loads(job.summary.read_bytes())
+    assert summary["failures"] == {"BadRequestError": 1}
+    assert f"  1 BadRequestError: {summary['advice']['BadRequestError']}" in err.splitlines()
 
 
-def test_failed_rows_are_asked_again_on_request(service: Simulator, job: Job) -> None:
+def test_failed_rows_are_sent_again_on_request(service: Simulator, job: Job) -> None:
     service.script(Fault.status(400))
     assert job.run()[0] == FAILED
     assert job.run()[0] == FAILED  # it is still so
@@ -251,7 +251,7 @@ def test_failed_rows_are_asked_again_on_request(service: Simulator, job: Job) ->
     assert len(set(job.answers)) == 10
 
 
-def test_quiet_tells_what_went_wrong_alone(service: Simulator, job: Job) -> None:
+def test_quiet_prints_only_what_went_wrong(service: Simulator, job: Job) -> None:
     assert job.run("--quiet") == (DONE, "", "")
     job.output.unlink()
     service.script(Fault.status(400), None)
@@ -267,10 +267,10 @@ def test_too_many_failures_end_it_early(service: Simulator, job: Job) -> None:
     code, _, err = job.run("--max-errors", "2", "--concurrency", "1", "--summary", str(job.summary))
     assert code == STOPPED_EARLY
     assert "laplas: stopped early: " in err
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert service.counts.requests < 10
-    told = json.loads(job.summary.read_bytes())
-    assert (told["ending"], told["ok"]) == ("max_errors", False)
+    summary = json.loads(job.summary.read_bytes())
+    assert (summary["ending"], summary["ok"]) == ("max_errors", False)
     service.script_always(None)
     assert job.run("--retry-failed")[0] == DONE
     assert len(set(job.answers)) == 10
@@ -301,7 +301,7 @@ def test_two_runs_on_one_output_are_refused(service: Simulator, job: Job) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--rpm", "0"], "at least 1"),
         (["--concurrency", "many"], "--concurrency"),
@@ -315,30 +315,30 @@ def test_two_runs_on_one_output_are_refused(service: Simulator, job: Job) -> Non
         (["--api-key", "sk-1"], "unrecognized"),
     ],
 )
-def test_wrong_use_asks_nothing(
+def test_wrong_usage_sends_nothing(
     service: Simulator,
     job: Job,
     arguments: list[str],
-    words: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["batch", str(job.input), str(job.output), *arguments]) == WRONG_USE
+    assert main(["batch", str(job.input), str(job.output), *arguments]) == WRONG_USAGE
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert words in captured.err
+    assert message in captured.err
     assert service.counts.requests == 0
     assert not job.output.exists()
 
 
-def test_what_cannot_be_read_or_written_is_wrong_use(service: Simulator, job: Job) -> None:
+def test_what_cannot_be_read_or_written_is_wrong_usage(service: Simulator, job: Job) -> None:
     code, _, err = job.run("--summary", str(job.output))
-    assert (code, "itself" in err) == (WRONG_USE, True)
+    assert (code, "itself" in err) == (WRONG_USAGE, True)
     code, _, err = job.run(source=str(job.input.with_name("missing.jsonl")))
-    assert (code, "missing.jsonl" in err) == (WRONG_USE, True)
+    assert (code, "missing.jsonl" in err) == (WRONG_USAGE, True)
     assert err.count("\n") == 1
     job.output = Path("-")
     code, _, err = job.run()
-    assert (code, "must be a file" in err) == (WRONG_USE, True)
+    assert (code, "must be a file" in err) == (WRONG_USAGE, True)
 
 
 def test_a_missing_key_says_what_to_do(
@@ -346,7 +346,7 @@ def test_a_missing_key_says_what_to_do(
 ) -> None:
     monkeypatch.delenv("LAPLAS_API_KEY")
     code, _, err = job.run()
-    assert code == WRONG_USE
+    assert code == WRONG_USAGE
     assert err.startswith("laplas: no API key: ")
 
 
@@ -357,14 +357,14 @@ def test_the_summary_is_json(service: Simulator, job: Job) -> None:
     service.script(Fault.status(429, retry_after=0), None)
     job.summary.write_text("old")
     assert job.run("--summary", str(job.summary), "--quiet") == (DONE, "", "")
-    told = json.loads(job.summary.read_bytes())
-    assert (told["ok"], told["ending"], told["rows"]) == (True, "done", 10)
-    assert told["counts"]["answered"] == 10
-    assert (told["tries"], told["rejected"]) == (11, 1)
-    assert told["tokens"]["completion"] == service.counts.tokens
-    assert told["latency"]["p50"] <= told["latency"]["p95"] <= told["latency"]["p99"]
-    assert told["first_token"] is None
-    assert told["failures"] == told["advice"] == {}
+    summary = json.loads(job.summary.read_bytes())
+    assert (summary["ok"], summary["ending"], summary["rows"]) == (True, "done", 10)
+    assert summary["counts"]["answered"] == 10
+    assert (summary["tries"], summary["rejected"]) == (11, 1)
+    assert summary["tokens"]["completion"] == service.counts.tokens
+    assert summary["latency"]["p50"] <= summary["latency"]["p95"] <= summary["latency"]["p99"]
+    assert summary["first_token"] is None
+    assert summary["failures"] == summary["advice"] == {}
     assert {path.suffix for path in job.summary.parent.iterdir()} <= {".json", ".jsonl"}
 
 
@@ -390,10 +390,10 @@ def test_the_first_signal_lets_what_is_in_flight_end(
         code, out, err = ended(process)
     assert (code, out) == (INTERRUPTED, "")
     assert "finishing 4 in flight" in err
-    assert "; Ctrl-C again to stop at once (the same command goes on)" in err
+    assert "; Ctrl-C again to stop at once (the same command resumes)" in err
     answered = len(job.answers)
     assert 4 <= answered < 10  # those that waited for their turn may end, too
-    assert f"laplas: interrupted: {answered} rows have a result; the same command goes on" in err
+    assert f"laplas: interrupted: {answered} rows have a result; the same command resumes" in err
     assert service.counts.requests == answered
     service.script_always(None)
     assert job.run()[0] == DONE
@@ -416,7 +416,7 @@ def test_the_second_signal_stops_at_once(service: Simulator, job: Job) -> None:
         code, out, err = ended(process)
     assert (code, out) == (INTERRUPTED, "")
     assert "laplas: stopped at once: " in err
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
     assert "Traceback" not in err
     assert service.block_until(in_flight(0), PATIENCE)
     assert len(job.answers) == 2
@@ -453,7 +453,7 @@ def test_quiet_is_quiet_about_signals_until_the_end(service: Simulator, job: Job
         code, _, err = ended(process)
     assert code == INTERRUPTED
     rows = len(job.answers)
-    assert err == f"laplas: interrupted: {rows} rows have a result; the same command goes on\n"
+    assert err == f"laplas: interrupted: {rows} rows have a result; the same command resumes\n"
 
 
 # --- where it is looked at --------------------------------------------------------------------
@@ -492,12 +492,12 @@ def test_a_reader_that_stands_still_does_not_stop_it(service: Simulator, job: Jo
     with started(job.command("--concurrency", "5"), stderr=writer) as process:
         assert service.block_until(lambda counts: counts.faulted == 10, PATIENCE)
         os.close(writer)
-        told = b""
+        received = b""
         while data := os.read(reader, 65536):
-            told += data
+            received += data
         assert ended(process)[0] == DONE
     os.close(reader)
-    assert b"answered" in told
+    assert b"answered" in received
     assert len(job.answers) == 10
 
 
@@ -526,13 +526,13 @@ def on_terminal(
 
 
 def rest_of(number: int) -> str:
-    told = b""
+    received = b""
     while True:
         try:
             data = os.read(number, 65536)
-        except OSError:  # Linux's word for the end
-            return told.decode()
-        told += data
+        except OSError:  # how Linux reports the end
+            return received.decode()
+        received += data
 
 
 @posix
@@ -540,17 +540,17 @@ def test_a_terminal_gets_a_panel_and_then_the_summary(service: Simulator, job: J
     pytest.importorskip("rich")
     service.script_always(Fault.slow_headers(0.6))
     with on_terminal(job, "--concurrency", "5", kind="xterm-256color") as (process, master):
-        told = read_until(master, "5 in flight") + rest_of(master)
+        received = read_until(master, "5 in flight") + rest_of(master)
         assert process.wait(PATIENCE) == DONE
-    assert f"laplas batch {job.input}" in told
-    assert "answered" in told
-    last = told[told.rindex("\x1b[?25h") :]  # the cursor is back, then comes the summary
+    assert f"laplas batch {job.input}" in received
+    assert "answered" in received
+    last = received[received.rindex("\x1b[?25h") :]  # the cursor is back, then comes the summary
     assert "of 10 rows" not in last
     assert "latency" in last
 
 
 @posix
-def test_ctrl_c_on_a_terminal_is_told_above_the_panel(service: Simulator, job: Job) -> None:
+def test_ctrl_c_on_a_terminal_is_shown_above_the_panel(service: Simulator, job: Job) -> None:
     pytest.importorskip("rich")
     service.script_always(Fault.slow_headers(60.0))
     with on_terminal(job, "--concurrency", "3", kind="xterm-256color") as (process, master):
@@ -558,17 +558,17 @@ def test_ctrl_c_on_a_terminal_is_told_above_the_panel(service: Simulator, job: J
         process.send_signal(signal.SIGINT)
         read_until(master, "finishing 3 in flight")
         process.send_signal(signal.SIGINT)
-        told = rest_of(master)
+        received = rest_of(master)
         assert process.wait(PATIENCE) == INTERRUPTED
-    assert "\x1b[?25h" in told
-    assert "laplas: stopped at once: " in told
+    assert "\x1b[?25h" in received
+    assert "laplas: stopped at once: " in received
 
 
 @posix
 def test_a_dumb_terminal_gets_lines(service: Simulator, job: Job) -> None:
     service.script_always(Fault.slow_headers(0.4))
     with on_terminal(job, "--concurrency", "2", kind="dumb") as (process, master):
-        told = rest_of(master)
+        received = rest_of(master)
         assert process.wait(PATIENCE) == DONE
-    assert "limit 2 at once, 2 in flight" in told
-    assert "\x1b" not in told
+    assert "limit 2 at once, 2 in flight" in received
+    assert "\x1b" not in received

@@ -136,7 +136,7 @@ def test_stats_go_to_stderr(
     assert ("first token" in lines) is streamed
     assert lines["speed"].endswith(" tokens/s")
     assert lines["usage"].endswith(" tokens")
-    assert lines["tries"] == "2"
+    assert lines["attempts"] == "2"
     assert len(lines["request id"]) == 36
     assert "tokens/s" not in captured.out
 
@@ -150,10 +150,10 @@ def test_the_prompt_comes_from_stdin(service: Simulator, arguments: list[str]) -
     assert service.requests[0].body["messages"][0]["content"] == "Nenne einen Fluß.\nBitte."
 
 
-@pytest.mark.parametrize("told", [b"", b" \n\n"])
-def test_an_empty_prompt_is_wrong_use(service: Simulator, told: bytes) -> None:
+@pytest.mark.parametrize("received", [b"", b" \n\n"])
+def test_an_empty_prompt_is_wrong_usage(service: Simulator, received: bytes) -> None:
     process = start(stdin=subprocess.PIPE)
-    _, err = process.communicate(told, timeout=PATIENCE)
+    _, err = process.communicate(received, timeout=PATIENCE)
     assert process.returncode == 2
     assert err.startswith(b"laplas: the prompt is empty")
     assert service.counts.requests == 0
@@ -178,7 +178,7 @@ def test_a_missing_key_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--temperature", "9"], "temperature=9: must be a number, 0 to 2"),
         (["--base-url", "nowhere"], "base_url='nowhere'"),
@@ -186,14 +186,14 @@ def test_a_missing_key_says_what_to_do(
         (["--stop", ""], "stop="),
     ],
 )
-def test_what_the_library_refuses_is_wrong_use(
-    service: Simulator, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_what_the_library_refuses_is_wrong_usage(
+    service: Simulator, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["chat", "hi", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("laplas: ")
     assert captured.err.count("\n") == 1
-    assert words in captured.err
+    assert message in captured.err
     assert service.counts.requests == 0
 
 
@@ -219,7 +219,7 @@ def test_a_broken_stream_keeps_its_text(
     assert captured.out.strip()
     assert captured.out.endswith("\n")
     assert captured.err.startswith("laplas: the stream was cut")
-    assert "the answer is not whole" in captured.err
+    assert "the answer is incomplete" in captured.err
     assert captured.err.count("\n") == 1
     assert service.counts.requests == 1
 
@@ -231,10 +231,10 @@ def test_the_timeout_bounds_it_all_and_keeps_the_text(
     assert main(["chat", "hi", "--timeout", "0.4"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "so far\n"
-    assert captured.err == "laplas: no whole answer within 0.4 s (--timeout)\n"
+    assert captured.err == "laplas: no complete answer within 0.4 s (--timeout)\n"
 
 
-def test_what_the_text_hides_is_told(
+def test_what_the_text_hides_is_reported(
     service: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refusal = b'data: {"choices":[{"index":0,"delta":{"refusal":"I would\\nrather not."}}]}\n\n'
@@ -248,7 +248,7 @@ def test_what_the_text_hides_is_told(
     assert main(["chat", "hi"]) == 0
     assert capsys.readouterr() == (
         "long\n",
-        "laplas: the answer was ended by the token limit: see --max-tokens\n",
+        "laplas: the answer was cut off by the token limit: see --max-tokens\n",
     )
     assert main(["chat", "hi"]) == 0
     assert capsys.readouterr() == ("", "laplas: the model refused: I would rather not.\n")
@@ -337,12 +337,12 @@ class Conversation:
 
     def read_until(self, mark: str) -> str:
         """What was written up to and with the mark."""
-        told = b""
-        while not told.endswith(mark.encode()):
+        received = b""
+        while not received.endswith(mark.encode()):
             data = self._read()
-            assert data, told
-            told += data
-        return told.decode()
+            assert data, received
+            received += data
+        return received.decode()
 
     def say(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -370,7 +370,7 @@ class Conversation:
         assert ready, "it neither wrote nor ended"
         try:
             return os.read(self._master, 1)
-        except OSError:  # Linux's word for the end
+        except OSError:  # how Linux reports the end
             return b""
 
 
@@ -421,7 +421,7 @@ def test_ctrl_c_at_the_prompt_ends_a_conversation(service: Simulator) -> None:
 
 
 @posix
-def test_a_retry_is_told_on_a_terminal(service: Simulator) -> None:
+def test_a_retry_is_shown_on_a_terminal(service: Simulator) -> None:
     service.script(Fault.status(503, retry_after=0), None)
     with Conversation("hi") as talk:
         talk.read_until("laplas: attempt 1 failed (503: ")

@@ -50,7 +50,7 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_answers_until_it_is_told_to_end(number: signal.Signals) -> None:
+async def test_it_answers_until_it_is_stopped(number: signal.Signals) -> None:
     with served("--status", "201", "--faults", "429,ok", "--fault-always", "cut:1") as (
         process,
         base_url,

@@ -50,7 +50,9 @@ async def test_an_async_source_with_keys_of_its_own(client: LaplasClient) -> Non
         assert {outcome.key async for outcome in outcomes} == {"a", "b", "c"}
 
 
-async def test_a_row_that_fails_raises_nothing(client: LaplasClient, simulator: Simulator) -> None:
+async def test_a_request_that_fails_raises_nothing(
+    client: LaplasClient, simulator: Simulator
+) -> None:
     simulator.script(None, Fault.status(400), None)
     rows: list[Any] = [*questions(3), {"messages": []}, {"temperature": 1}, "no row"]
     rows.append({"messages": "x", "temprature": 1})
@@ -133,7 +135,7 @@ async def test_what_the_source_raises_is_raised(client: LaplasClient) -> None:
 # --- the gate, seen from outside --------------------------------------------------------------
 
 
-async def test_under_a_hidden_limit_every_call_is_answered_and_events_tell_it(key: str) -> None:
+async def test_under_a_hidden_limit_every_call_is_answered_and_events_report_it(key: str) -> None:
     events: list[Event] = []
     async with (
         Simulator(api_key=key, limit=HiddenLimit(concurrency=4), timing=Timing(plain=0.005)) as sim,
@@ -150,15 +152,19 @@ async def test_under_a_hidden_limit_every_call_is_answered_and_events_tell_it(ke
     assert all(
         event.attempt is not None for event in events if event.kind not in ("retry", "limit")
     )
-    # The first rejection changes what is taken for the limit, and so it is told.
+    # The first rejection changes what is taken for the limit, and so an event reports it.
     assert kinds[kinds.index("rejected") + 1] == "limit"
     # On a busy machine a rate may be seen in it as well: then that is what has changed.
-    told = [(event.pace.concurrency, event.pace.rate) for event in events if event.kind == "limit"]
-    assert told[0][0] < 1000
-    assert all(one != other for one, other in itertools.pairwise(told))
+    limits = [
+        (event.pace.concurrency, event.pace.rate) for event in events if event.kind == "limit"
+    ]
+    assert limits[0][0] < 1000
+    assert all(one != other for one, other in itertools.pairwise(limits))
 
 
-async def test_a_call_that_finds_no_turn_in_time_fails_fast(key: str, simulator: Simulator) -> None:
+async def test_a_call_that_is_not_admitted_in_time_fails_fast(
+    key: str, simulator: Simulator
+) -> None:
     simulator.script_always(Fault.stall())
     limits = Limits(concurrency=1, max_wait=0.02)
     async with LaplasClient(key, simulator.base_url, limits=limits) as client:
@@ -186,7 +192,9 @@ async def test_tokens_per_minute_refuse_what_never_fits(key: str, simulator: Sim
     assert simulator.counts.requests == 1
 
 
-async def test_one_try_means_one_try_also_at_a_limit(key: str, simulator: Simulator) -> None:
+async def test_one_attempt_means_one_attempt_also_at_a_limit(
+    key: str, simulator: Simulator
+) -> None:
     simulator.script_always(Fault.status(429))
     retry = RetryPolicy(max_attempts=1)
     async with LaplasClient(key, simulator.base_url, retry=retry) as client:

@@ -41,7 +41,7 @@ def test_rows_without_an_id_get_one_from_what_they_say() -> None:
     assert (again, third) == (f"{one}-2", f"{one}-3")
 
 
-def test_a_made_id_gives_way_to_one_that_is_told() -> None:
+def test_a_made_id_gives_way_to_one_from_the_input() -> None:
     [(made, _)] = ids(row())
     assert ids(row(made), row(), row()) == [(made, True), (f"{made}-2", True), (f"{made}-3", True)]
     assert ids(row(f"{made}-2"), row(), row())[1:] == [(made, True), (f"{made}-3", True)]

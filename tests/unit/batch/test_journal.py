@@ -1,4 +1,4 @@
-"""The output file: lines that stay, ends that are repaired, and nothing cut that is not ours."""
+"""The output file: lines that stay, repaired ends, and files of others left alone."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from laplas_async.batch.rows import RequestDefaults, Row
 from laplas_async.errors import ConfigError, ConnectionFailedError, JournalError
 
 
-def result(number: int, words: str = "gone") -> bytes:
+def result(number: int, message: str = "gone") -> bytes:
     data = json.dumps({"custom_id": f"r{number}", "prompt": "x"}).encode()
     row = RequestDefaults("m").read(number, data)
     assert isinstance(row, Row)
     Index().claim(row)
-    return failure_line(row, ConnectionFailedError(words))
+    return failure_line(row, ConnectionFailedError(message))
 
 
 LINES = [result(n, "ü" * n) for n in range(1, 6)]
@@ -125,7 +125,7 @@ def test_zeros_that_a_power_cut_left(out: Path, hole: bytes) -> None:
         b"\x89PNG\r\n\x1a\n\0\0",
     ],
 )
-def test_a_file_that_is_not_ours_is_left_as_it_is(out: Path, data: bytes) -> None:
+def test_a_file_that_laplas_did_not_write_is_left_as_it_is(out: Path, data: bytes) -> None:
     out.write_bytes(data)
     with pytest.raises(JournalError, match="line 1") as caught:
         keys(out)
@@ -134,7 +134,7 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(out: Path, data: bytes) -> Non
     assert not Path(f"{out}.laplas").exists()
 
 
-def test_a_broken_line_in_the_middle_is_told(out: Path) -> None:
+def test_a_broken_line_in_the_middle_is_reported(out: Path) -> None:
     data = LINES[0] + LINES[1][:-9] + b"\n" + LINES[2]
     out.write_bytes(data)
     with pytest.raises(JournalError, match="line 2") as caught:

@@ -1,4 +1,4 @@
-"""Bytes, however they are cut, to lines; and no more of a line than may be asked."""
+"""Bytes, however they are cut, to lines; and no more of a line than a row may have."""
 
 import tracemalloc
 
@@ -23,11 +23,11 @@ def test_lines_are_numbered_and_blank_ones_left_out() -> None:
     assert lines(b"\xef\xbb\xbf\n") == lines(b"") == lines(b"\n\n") == []
 
 
-def test_a_line_that_is_too_long_is_told_by_its_size() -> None:
+def test_a_line_that_is_too_long_is_reported_with_its_size() -> None:
     assert lines(b"12345678\n123456789\nx\n") == [(1, b"12345678"), (2, 9), (3, b"x")]
 
 
-def test_two_that_are_too_long_are_told_apart() -> None:
+def test_two_that_are_too_long_are_distinguished() -> None:
     found = [line for _, line in Lines(LIMIT).feed(b"1234567890\n1234567891\n1234567890\n")]
     one, other, again = [line.content for line in found if isinstance(line, TooLong)]
     assert one == again != other
@@ -43,7 +43,7 @@ def test_how_bytes_are_cut_changes_nothing(data: bytes, choose: st.DataObject) -
     assert [line for p in pieces for line in cut.feed(p)] + [*cut.end()] == expected
 
 
-def test_no_more_of_a_line_is_kept_than_may_be_asked() -> None:
+def test_no_more_of_a_line_is_kept_than_a_row_may_have() -> None:
     splitter, piece = Lines(1_000_000), b"x" * 100_000
     tracemalloc.start()
     try:

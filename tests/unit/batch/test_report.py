@@ -1,177 +1,32 @@
-"""What is counted, and what is made of it."""
-
-import random
+"""The values of progress and report."""
 
 import pytest
 
-from laplas_async.batch.report import BatchReport, RowCounts, Tokens
-from laplas_async.batch.stats import Histogram, RunStats
-from laplas_async.errors import (
-    AuthenticationError,
-    BadRequestError,
-    ConfigError,
-    LaplasError,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    ServerError,
-)
-from laplas_async.pacing.gate import Pace
-from laplas_async.types import Attempt, ChatCompletion, Cost, Usage
-
-PACE = Pace(None, 10, 0, 0, 0)
+from laplas_async.batch.report import BatchReport, Ending, RowCounts, Tokens
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def answer() -> ChatCompletion:
-    attempts = (Attempt(0.0, status=429), Attempt(1.0, status=200))
-    usage = Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
-    return ChatCompletion(usage=usage, cost=Cost(2.0, 0.5), attempts=attempts)
-
-
-def test_quantiles_are_a_percent_wide() -> None:
-    values = [random.Random(n).lognormvariate(0, 1.5) for n in range(5000)]
-    spread = Histogram()
-    for value in values:
-        spread.add(value)
-    told = spread.quantiles()
-    assert told is not None
-    values.sort()
-    for part, value in ((0.5, told.p50), (0.95, told.p95), (0.99, told.p99)):
-        assert value == pytest.approx(values[round(part * len(values)) - 1], rel=0.0101)
-
-
-def test_quantiles_of_little() -> None:
-    spread = Histogram()
-    assert spread.quantiles() is None
-    spread.add(0.0)
-    told = spread.quantiles()
-    assert told is not None
-    assert told.p50 == told.p99 < 1e-5
-
-
-def test_the_sums() -> None:
-    clock = Clock()
-    stats = RunStats(clock)
-    for _ in range(3):
-        stats.add_completion(answer(), 0.25, 0.125)
-    error = ServerError("503", status=503)
-    error.attempts = (Attempt(0.0, status=503),)
-    stats.add_failure(error)
-    stats.add_bad_row()
-    stats.read = 5
-    clock.now += 2
-    report = stats.report()
-    assert report.ending == "done"
-    assert report.counts == RowCounts(answered=3, failed=2, bad=1)
-    assert report.tokens == Tokens(prompt=9, completion=12)
-    assert report.tokens.total == 21
-    assert (report.usd, report.credits) == (1.5, 6.0)
-    assert (report.tries, report.rejected, report.elapsed) == (7, 3, 2)
-    assert report.failures == {"ServerError": 1, "bad row": 1}
-    assert report.advice.keys() == report.failures.keys()
-    assert report.first_token is not None
-    assert report.latency is not None
-    assert report.latency.p50 == pytest.approx(0.25, rel=0.01)
-    assert not report.ok
-
-
-def test_what_is_not_told_is_not_made_up() -> None:
-    stats = RunStats(Clock())
-    stats.add_completion(ChatCompletion(), 0.1, None)
-    report = stats.report()
-    assert (report.usd, report.credits, report.first_token) == (None, None, None)
-    assert report.ok
-
-
-def test_an_earlier_failure_is_not_ok() -> None:
-    def report(**counts: int) -> BatchReport:
-        return BatchReport(
-            ending="done", rows=1, counts=RowCounts(**counts), tokens=Tokens(), elapsed=0.0
-        )
-
-    assert report(resumed=1).ok
-    assert not report(resumed=1, failed_before=1).ok
-    assert not report(failed=1).ok
+def report(ending: Ending, counts: RowCounts) -> BatchReport:
+    return BatchReport(ending=ending, rows=1, counts=counts, tokens=Tokens(), elapsed=0.0)
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("counts", "ok"),
     [
-        AuthenticationError,
-        PermissionDeniedError,
-        OutOfCreditsError,
-        NotFoundError,
-        QuotaExceededError,
-        ConfigError,
+        (RowCounts(answered=1), True),
+        (RowCounts(resumed=1), True),
+        (RowCounts(resumed=1, failed_before=1), False),
+        (RowCounts(failed=1), False),
+        (RowCounts(), True),
     ],
 )
-def test_ten_failures_in_a_row_for_the_account_are_enough(kind: type[LaplasError]) -> None:
-    stats = RunStats(Clock())
-    for _ in range(9):
-        stats.add_failure(kind("no"))
-    stats.add_completion(answer(), 0.1, None)
-    for _ in range(9):
-        stats.add_failure(kind("no"))
-    assert stats.ending is None
-    stats.add_failure(kind("no, still"))
-    if kind is ConfigError:  # of other words, so it may be another row's own
-        assert stats.ending is None
-        for _ in range(9):
-            stats.add_failure(kind("no, still"))
-    assert stats.ending == "same_failure"
-    report = stats.report()
-    assert "no, still; " in report.reason
-    assert "run the same" in report.reason
-    assert report.advice[kind.__name__] in report.reason
+def test_ok_means_that_every_row_has_a_completion(counts: RowCounts, *, ok: bool) -> None:
+    assert report("done", counts).ok is ok
+    assert not report("interrupted", counts).ok
 
 
-@pytest.mark.parametrize("kind", [BadRequestError, ServerError])
-def test_other_failures_do_not_end_it(kind: type[LaplasError]) -> None:
-    stats = RunStats(Clock())
-    for n in range(100):
-        stats.add_failure(kind("no"))
-        stats.add_failure((AuthenticationError if n % 2 else NotFoundError)("no"))
-        stats.add_bad_row()
-    assert stats.ending is None
+def test_settled_rows_are_all_that_have_a_result() -> None:
+    assert RowCounts(answered=3, failed=2, bad=1, resumed=4, failed_before=1).settled == 9
 
 
-def test_too_many_failures() -> None:
-    stats = RunStats(Clock(), max_errors=3)
-    stats.add_bad_row()
-    stats.add_failure(ServerError("no"))
-    assert stats.ending is None
-    stats.add_bad_row()
-    assert stats.ending == "max_errors"
-    assert "3 rows failed" in stats.report().reason
-
-
-def test_progress() -> None:
-    clock = Clock()
-    stats = RunStats(clock)
-    progress = stats.progress(PACE)
-    assert (progress.rows, progress.left, progress.rows_per_second) == (None, None, 0)
-    for _ in range(100):
-        clock.now += 0.1
-        stats.add_completion(answer(), 0.1, None)
-        progress = stats.progress(PACE)
-    assert progress.rows_per_second == pytest.approx(10)
-    assert progress.tokens_per_second == pytest.approx(70)
-    assert progress.left is None
-    stats.read, stats.done = 150, 0.25  # of about 600
-    assert stats.progress(PACE).left == pytest.approx(50)
-    stats.rows.resumed = stats.read = 100
-    stats.is_read, stats.saved = True, 90
-    stats.read = 400
-    progress = stats.progress(PACE)
-    assert (progress.rows, progress.saved) == (400, 190)
-    assert progress.left == pytest.approx(20)
-    clock.now += 100  # it stands: the rate is of the last seconds
-    assert stats.progress(PACE).rows_per_second == pytest.approx(0)
+def test_tokens_have_a_total() -> None:
+    assert Tokens(prompt=3, completion=4).total == 7

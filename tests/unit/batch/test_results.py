@@ -86,7 +86,7 @@ def test_an_answer() -> None:
     }
 
 
-def test_tries_are_told_where_there_was_more_than_one() -> None:
+def test_attempts_are_listed_if_there_were_several() -> None:
     failed = Attempt(0.5, 0.25, 503, error="ServerError: " + "x" * 999, may_be_billed=True)
     ours = answered(attempts=(failed, *ONCE))["laplas"]
     assert (ours["attempts"], ours["waited"]) == (2, 0.5)
@@ -95,7 +95,7 @@ def test_tries_are_told_where_there_was_more_than_one() -> None:
     assert len(ours["tries"][0]["error"]) == 300
 
 
-def test_what_was_maybe_asked_twice_is_marked() -> None:
+def test_what_was_possibly_duplicated_is_marked() -> None:
     marked = row()
     marked.possibly_duplicated = True
     line = json.loads(failure_line(marked, ConnectionFailedError("gone")))
@@ -103,7 +103,7 @@ def test_what_was_maybe_asked_twice_is_marked() -> None:
     assert "possibly_duplicated" not in answered()["laplas"]
 
 
-def test_an_error_that_the_service_answered() -> None:
+def test_an_error_response() -> None:
     # As OpenAI writes it: response with the status and the error's body, error null.
     body = {"message": "Body validation error!", "statusCode": 400, "path": "/x"}
     error = BadRequestError("400: no", status=400, code="c", request_id="r", body=body)
@@ -112,8 +112,8 @@ def test_an_error_that_the_service_answered() -> None:
     assert line["error"] is None
     assert line["response"]["status_code"] == 400
     assert line["response"]["request_id"] == "r"
-    told = {"message": "400: no", "type": "bad_request", "param": None, "code": "c"}
-    assert line["response"]["body"] == {**body, "error": told}
+    described = {"message": "400: no", "type": "bad_request", "param": None, "code": "c"}
+    assert line["response"]["body"] == {**body, "error": described}
 
     own = {"error": {"message": "m", "type": "t", "param": None, "code": None}}
     line = json.loads(failure_line(row(), ServerError("500", status=500, body=own)))
@@ -179,7 +179,7 @@ def test_what_it_reads_back() -> None:
         {"response": {"status_code": "200"}},
     ],
 )
-def test_lines_of_others_are_refused(change: dict[str, Any]) -> None:
+def test_other_lines_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is not a laplas result line"):
         read_line(json.dumps(answered() | change).encode())
 

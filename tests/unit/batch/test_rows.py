@@ -1,4 +1,4 @@
-"""One line of the input: both formats, defaults, digests, and each way to be no row."""
+"""One line of the input: both formats, defaults, digests, and every kind of invalid row."""
 
 import json
 from typing import Any
@@ -11,21 +11,21 @@ from laplas_async.errors import ConfigError
 QUESTION = [{"role": "user", "content": "Name a river."}]
 
 
-def read(value: Any, recipe: RequestDefaults | None = None) -> Row | BadRow:
-    recipe = recipe or RequestDefaults("m")
+def read(value: Any, defaults: RequestDefaults | None = None) -> Row | BadRow:
+    defaults = defaults or RequestDefaults("m")
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    row = recipe.read(7, data)
-    return (isinstance(row, Row) and recipe.check(row)) or row
+    row = defaults.read(7, data)
+    return (isinstance(row, Row) and defaults.check(row)) or row
 
 
-def fields(value: Any, recipe: RequestDefaults | None = None) -> dict[str, Any]:
-    row = read(value, recipe)
+def fields(value: Any, defaults: RequestDefaults | None = None) -> dict[str, Any]:
+    row = read(value, defaults)
     assert isinstance(row, Row), row
     return row.fields
 
 
-def asked(value: Any, recipe: RequestDefaults | None = None) -> bytes:
-    return read(value, recipe).asked
+def asked(value: Any, defaults: RequestDefaults | None = None) -> bytes:
+    return read(value, defaults).asked
 
 
 def test_a_line_of_openais_batch_format() -> None:
@@ -50,7 +50,7 @@ def test_plain_lines() -> None:
     assert asked({"prompt": "Name a river."}) == asked({"messages": QUESTION})
 
 
-def test_how_an_answer_is_transferred_is_not_the_rows_to_say() -> None:
+def test_a_row_does_not_decide_how_the_response_is_transferred() -> None:
     options = {"stream": True, "stream_options": {"include_usage": False}}
     assert fields({"prompt": "x", **options}) == fields({"prompt": "x"})
 
@@ -58,18 +58,18 @@ def test_how_an_answer_is_transferred_is_not_the_rows_to_say() -> None:
 def test_unknown_fields_are_passed_on() -> None:
     got = fields({"prompt": "x", "thinking": {"on": True}, "extra_body": {"beam": 2}})
     assert got["extra_body"] == {"thinking": {"on": True}, "beam": 2}
-    # What could turn the request itself is a field like any other.
+    # Names of call arguments are fields like any other.
     assert fields({"prompt": "x", "extra_headers": {"a": "b"}})["extra_body"] == {
         "extra_headers": {"a": "b"}
     }
 
 
 def test_defaults_are_for_rows_that_have_none() -> None:
-    recipe = RequestDefaults("m", {"max_tokens": 9, "top_p": None, "extra_body": {"beam": 2}})
-    assert fields({"prompt": "x"}, recipe)["max_tokens"] == 9
-    assert fields({"prompt": "x", "max_tokens": None}, recipe)["max_tokens"] == 9
-    assert fields({"prompt": "x", "max_tokens": 3}, recipe)["max_tokens"] == 3
-    assert fields({"prompt": "x"}, recipe)["extra_body"] == {"beam": 2}
+    defaults = RequestDefaults("m", {"max_tokens": 9, "top_p": None, "extra_body": {"beam": 2}})
+    assert fields({"prompt": "x"}, defaults)["max_tokens"] == 9
+    assert fields({"prompt": "x", "max_tokens": None}, defaults)["max_tokens"] == 9
+    assert fields({"prompt": "x", "max_tokens": 3}, defaults)["max_tokens"] == 3
+    assert fields({"prompt": "x"}, defaults)["extra_body"] == {"beam": 2}
     assert fields({"prompt": "x"}, RequestDefaults("m", {"model": "other"}))["model"] == "other"
 
 
@@ -83,15 +83,15 @@ def test_defaults_that_no_row_could_have(defaults: dict[str, Any]) -> None:
 
 
 def test_a_system_message_is_for_rows_that_have_none() -> None:
-    recipe = RequestDefaults("m", system="Be brief.")
-    told = fields({"prompt": "Name a river."}, recipe)["messages"]
-    assert told == [{"role": "system", "content": "Be brief."}, *QUESTION]
+    defaults = RequestDefaults("m", system="Be brief.")
+    described = fields({"prompt": "Name a river."}, defaults)["messages"]
+    assert described == [{"role": "system", "content": "Be brief."}, *QUESTION]
     for role in ("system", "developer"):
         own = [{"role": role, "content": "Be long."}, *QUESTION]
-        assert fields({"messages": own}, recipe)["messages"] == own
+        assert fields({"messages": own}, defaults)["messages"] == own
 
 
-def test_the_digest_covers_all_that_is_asked_and_no_spelling() -> None:
+def test_the_digest_covers_the_request_and_not_its_spelling() -> None:
     row = {"prompt": "x", "max_tokens": 3, "temperature": 0.5}
     same = b'{ "temperature":5e-1, "custom_id":"a", "max_tokens":3,  "prompt":"\\u0078" }'
     assert asked(row) == asked(same)
@@ -106,7 +106,7 @@ def test_the_digest_covers_all_that_is_asked_and_no_spelling() -> None:
     assert len({asked(row), *others}) == 1 + len(others)
 
 
-def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
+def test_what_a_row_says_has_a_digest_of_its_own() -> None:
     one, other = (
         read({"prompt": "x"}),
         read({"prompt": "x"}, RequestDefaults("m", {"max_tokens": 3})),
@@ -116,7 +116,7 @@ def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "words"),
+    ("line", "code", "message"),
     [
         (b"{", "invalid_json", "not JSON"),
         (b"null", "invalid_json", "not a JSON object"),
@@ -152,11 +152,11 @@ def test_what_a_row_says_is_told_apart_from_what_is_asked() -> None:
         ({"body": {"prompt": "x"}, "method": "GET"}, "invalid_request", "method"),
     ],
 )
-def test_a_row_that_cannot_be_asked(line: Any, code: str, words: str) -> None:
+def test_a_row_that_cannot_be_sent(line: Any, code: str, message: str) -> None:
     row = read(line)
     assert isinstance(row, BadRow)
     assert row.code == code
-    assert words in row.message
+    assert message in row.message
     assert row.line == 7
 
 

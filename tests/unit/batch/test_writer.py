@@ -1,4 +1,4 @@
-"""The thread that saves: groups, what cannot be written, and what the loop is told."""
+"""The thread that saves: groups, what cannot be written, and what the loop is notified of."""
 
 import asyncio
 import json
@@ -33,19 +33,19 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-async def test_what_is_put_is_saved_in_groups(out: Path) -> None:
-    told: list[Saved] = []
+async def test_results_are_saved_in_groups(out: Path) -> None:
+    saved: list[Saved] = []
     failures: list[BaseException] = []
     journal = Journal(out)
-    writer = Writer(journal, Index().superseded, told.append, failures.append)
+    writer = Writer(journal, Index().superseded, saved.append, failures.append)
     for number in range(100):
         writer.put(result(journal, number))
     writer.start()
-    while sum(one.count for one in told) < 100:
+    while sum(one.count for one in saved) < 100:
         await asyncio.sleep(0)
-    assert len(told) < 5
-    assert sum(one.weight for one in told) == 1000
-    assert sorted(slot for one in told for slot in one.slots) == list(range(100))
+    assert len(saved) < 5
+    assert sum(one.weight for one in saved) == 1000
+    assert sorted(slot for one in saved for slot in one.slots) == list(range(100))
     writer.put(result(journal, 100))
     writer.close()
     await writer.ended
@@ -54,7 +54,7 @@ async def test_what_is_put_is_saved_in_groups(out: Path) -> None:
     assert [*out.parent.iterdir()] == [out]
 
 
-async def test_what_cannot_be_written_is_told_as_that(out: Path) -> None:
+async def test_what_cannot_be_written_becomes_a_failure(out: Path) -> None:
     deep: Any = "x"
     for _ in range(900):
         deep = [deep]

@@ -9,7 +9,7 @@ from laplas_async import Pace
 from laplas_async.batch.report import BatchProgress, RowCounts, Tokens
 from laplas_async.cli import batch_view
 from laplas_async.cli.batch_view import (
-    LIVE_EVERY,
+    LIVE_INTERVAL,
     LiveLook,
     Look,
     PlainLook,
@@ -54,9 +54,9 @@ class Terminal(io.TextIOWrapper):
 
 
 class Recorder:
-    """A look that writes down what it is to show, and stops where it is told to."""
+    """A look that writes down what it is to show, and blocks on request."""
 
-    interval = LIVE_EVERY
+    interval = LIVE_INTERVAL
 
     def __init__(self) -> None:
         self.seen: list[object] = []
@@ -89,17 +89,17 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return fake
 
 
-# --- in words ---------------------------------------------------------------------------------
+# --- as text ----------------------------------------------------------------------------------
 
 
-def test_a_line_tells_all() -> None:
+def test_a_line_has_every_number() -> None:
     assert line(PROGRESS) == (
         "41,000 of 100,000 rows, 40,990 answered, 10 failed, 812 rows/s, 61,022 tokens/s, "
         "limit 20/s and 48 at once, 47 in flight, 12 waiting, 3 rejected, 1:12 left"
     )
 
 
-def test_what_nobody_knows_is_left_out() -> None:
+def test_unknown_numbers_are_left_out() -> None:
     early = evolve(
         PROGRESS,
         counts=RowCounts(answered=3, resumed=7),
@@ -117,11 +117,11 @@ def test_what_nobody_knows_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0.0, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05")],
 )
-def test_spans(seconds: float, told: str) -> None:
-    assert span(seconds) == told
+def test_spans(seconds: float, text: str) -> None:
+    assert span(seconds) == text
 
 
 def test_amounts_and_money() -> None:
@@ -139,15 +139,15 @@ def test_amounts_and_money() -> None:
 def test_it_is_drawn_beside_the_batch_and_ends_with_it() -> None:
     look = Recorder()
     with View(look) as view:
-        assert view.interval == LIVE_EVERY
+        assert view.interval == LIVE_INTERVAL
         view.update(PROGRESS)
         assert look.drawn.wait(PATIENCE)
         view.say("finishing")
     assert look.seen == ["open", PROGRESS, "finishing", "close"]
 
 
-def test_a_terminal_that_stands_still_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_view, "_PATIENCE", 0.01)
+def test_a_blocked_terminal_does_not_block_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_view, "_CLOSE_TIMEOUT", 0.01)
     look = Recorder()
     look.may_go_on.clear()
     with View(look) as view:
@@ -176,7 +176,7 @@ def test_only_the_latest_is_drawn_once_it_goes_on() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), SystemExit(1)])
-def test_a_terminal_that_went_away_is_told_to_nobody(error: BaseException) -> None:
+def test_a_closed_terminal_is_no_error(error: BaseException) -> None:
     class Gone(Recorder):
         def draw(self, progress: BatchProgress) -> None:
             super().draw(progress)
@@ -190,7 +190,7 @@ def test_a_terminal_that_went_away_is_told_to_nobody(error: BaseException) -> No
     assert look.seen == ["open", PROGRESS, "close"]
 
 
-def test_nothing_has_to_happen() -> None:
+def test_it_may_end_without_an_update() -> None:
     look = Recorder()
     with View(look):
         pass

@@ -84,21 +84,21 @@ def test_a_complaint_is_one_line_without_controls(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "laplas: two lines and �[31mred\n"
 
 
-def test_a_closed_stderr_takes_no_complaint(
+def test_a_closed_stderr_is_no_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    complain("nobody hears")
+    complain("nobody reads this")
     assert capsys.readouterr().out == ""
 
 
 def test_an_error_in_one_line() -> None:
-    tries = (Attempt(1.0), Attempt(2.0))
+    attempts = (Attempt(1.0), Attempt(2.0))
     partial = ChatCompletion(choices=[Choice(message=Message(content="so far"))])
     assert describe(ConfigError("wrong")) == "wrong"
-    assert describe(ServerError("500: no", attempts=tries)) == "500: no [2 tries]"
+    assert describe(ServerError("500: no", attempts=attempts)) == "500: no [2 attempts]"
     assert describe(StreamTruncatedError("cut", partial=partial, request_id="r-1")) == (
-        "cut [the answer is not whole, request id r-1]"
+        "cut [the answer is incomplete, request id r-1]"
     )
     assert describe(ServerError()) == "ServerError"
 
@@ -109,7 +109,7 @@ def test_the_loop_is_plain_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> No
         assert type(runner.get_loop()).__module__.startswith("asyncio.")
 
 
-def test_the_loop_is_uvloops_if_installed() -> None:
+def test_uvloop_is_used_if_installed() -> None:
     pytest.importorskip("uvloop")
     with make_runner() as runner:
         assert type(runner.get_loop()).__module__.startswith("uvloop")

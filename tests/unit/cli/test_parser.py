@@ -8,7 +8,7 @@ from laplas_async import RequestParameters, __version__
 from laplas_async.cli import main, make_parser
 from laplas_async.cli.chat import _SAMPLING
 
-# Neither numbers nor words on a command line: n would interleave answers, the others are objects.
+# Not options: n would interleave answers, the others are objects.
 NOT_OFFERED = {
     "n",
     "stream_options",
@@ -28,15 +28,17 @@ def test_every_sampling_parameter_is_an_option() -> None:
     arguments = []
     for name in _SAMPLING:
         arguments += ["--" + name.replace("_", "-"), "1"]
-    told = vars(make_parser().parse_args(["chat", "hi", *arguments]))
-    assert {name: told[name] for name in _SAMPLING} == dict.fromkeys(_SAMPLING, 1) | {"stop": ["1"]}
+    parsed = vars(make_parser().parse_args(["chat", "hi", *arguments]))
+    assert {name: parsed[name] for name in _SAMPLING} == dict.fromkeys(_SAMPLING, 1) | {
+        "stop": ["1"]
+    }
 
 
 def test_numbers_stay_whole_if_written_so() -> None:
-    told = make_parser().parse_args(["chat", "--max-tokens", "5", "--presence-penalty", "-1.5"])
-    assert (told.max_tokens, told.presence_penalty) == (5, -1.5)
-    assert type(told.max_tokens) is int
-    assert told.prompt is None
+    parsed = make_parser().parse_args(["chat", "--max-tokens", "5", "--presence-penalty", "-1.5"])
+    assert (parsed.max_tokens, parsed.presence_penalty) == (5, -1.5)
+    assert type(parsed.max_tokens) is int
+    assert parsed.prompt is None
 
 
 def test_stop_is_repeatable() -> None:
@@ -44,7 +46,7 @@ def test_stop_is_repeatable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ([], "COMMAND"),
         (["sing"], "invalid choice: 'sing'"),
@@ -58,12 +60,12 @@ def test_stop_is_repeatable() -> None:
         (["serve", "--port", "65536"], "0 to 65535"),
     ],
 )
-def test_wrong_use_is_two(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_is_exit_code_two(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert words in captured.err
+    assert message in captured.err
     assert captured.out == ""
 
 
@@ -79,7 +81,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--rate", "-1"], "'rate' must be > 0"),
         (["--burst", "3"], "burst needs a rate"),
@@ -91,24 +93,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["--fault-always", "cut,ok"], "one fault"),
     ],
 )
-def test_a_simulator_that_cannot_be_is_wrong_use(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_simulator_settings_are_wrong_usage(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--port", "0", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("laplas: ")
     assert captured.err.count("\n") == 1
-    assert words in captured.err
+    assert message in captured.err
     assert captured.out == ""
 
 
-def test_the_parser_imports_no_command() -> None:
+def test_the_parser_imports_nothing_expensive() -> None:
     code = (
         "import sys, laplas_async.cli as cli\n"
         "cli.make_parser()\n"
-        "late = [m for m in sys.modules if m.startswith(('laplas_async.cli.', 'rich', 'uvloop',\n"
-        "        'laplas_async.simulator', 'aiohttp.web_app'))]\n"
-        "assert late == ['laplas_async.cli.terminal'], late\n"
+        "late = [m for m in sys.modules if m.startswith(('laplas_async.batch.run', 'rich',\n"
+        "        'uvloop', 'laplas_async.simulator', 'aiohttp.web_app'))]\n"
+        "assert late == [], late\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
