@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from laplas_async.cli import main
-from laplas_async.simulator import Counts, Fault, Simulator
+from laplas_async.simulator import Counters, Fault, Simulator
 
 PATIENCE = 20.0
 # A shell's background jobs, and so their children, ignore SIGINT: the test's own must not.
@@ -121,7 +121,7 @@ def read_until(number: int, mark: str) -> str:
 
 
 def in_flight(number: int) -> Any:
-    def reached(counts: Counts) -> bool:
+    def reached(counts: Counters) -> bool:
         return counts.in_flight == number
 
     return reached
