@@ -36,8 +36,9 @@ def start(service: Simulator) -> Iterator[Start]:
 
     def start(program: str, *arguments: object, key: str = KEY) -> subprocess.Popen[str]:
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        # Not -X dev: asyncio would report slow callbacks on stderr, and a busy machine has them.
         process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "error", HERE / program, *map(str, arguments)],
+            [sys.executable, "-W", "error", HERE / program, *map(str, arguments)],
             text=True,
             encoding="utf-8",
             env={
