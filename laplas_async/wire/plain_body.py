@@ -12,7 +12,7 @@ from typing import Any
 from laplas_async.types import ChatCompletion
 from laplas_async.wire.accumulate import Accumulator
 from laplas_async.wire.body_kind import BLANK
-from laplas_async.wire.chunks import ChunkReader, FailureEvent
+from laplas_async.wire.chunks import ChunkDecoder, FailureEvent
 from laplas_async.wire.codec import DecodeError, completion_from, loads, quote, repaired
 from laplas_async.wire.error_body import is_failure
 from laplas_async.wire.finish_reason import failed_choice
@@ -89,7 +89,7 @@ def _read_completion(body: Any) -> ChatCompletion:
 
 
 def _read_events(data: bytes) -> ChatCompletion:
-    parser, decoder, accumulator = SSEParser(), ChunkReader(), Accumulator()
+    parser, decoder, accumulator = SSEParser(), ChunkDecoder(), Accumulator()
     events = parser.feed(data)
     last = parser.unfinished()
     done = False
