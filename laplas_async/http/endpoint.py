@@ -89,7 +89,9 @@ def check_url(base_url: object) -> yarl.URL:
     if url.path.endswith("/chat/completions"):
         raise ConfigError(f"{shown}: leave out /chat/completions, it is added")
     if url.scheme == "http" and not is_loopback(host):
-        warnings.warn(f"{shown}: http:// sends the API key unencrypted; use https://", stacklevel=4)
+        warnings.warn(
+            f"{shown}: over http:// the API key can be read on the way; use https://", stacklevel=4
+        )
     return url / "chat/completions"
 
 

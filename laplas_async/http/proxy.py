@@ -56,10 +56,9 @@ def environment_proxy(url: yarl.URL) -> yarl.URL | None:
         )
     try:
         proxy = yarl.URL(configured)
-        valid = bool(proxy.host)
     except ValueError:
-        valid = False
-    if not valid:
+        proxy = None
+    if proxy is None or not proxy.host:
         raise ConfigError(
             f"the environment's proxy is not a URL with a host; check {url.scheme.upper()}_PROXY "
             "and ALL_PROXY"

@@ -102,7 +102,7 @@ def _read_events(data: bytes) -> ChatCompletion:
                 if body is not None:
                     return _read_completion(body)
                 try:
-                    chunk = decoder.read(line, event.event)
+                    chunk = decoder.decode(line, event.event)
                 except DecodeError as error:
                     if event is not last:
                         raise

@@ -138,7 +138,7 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
     "url", ["http://h", "http://10.0.0.1", "http://localhost.evil.com", "http://127.0.0.1.evil.com"]
 )
 def test_http_to_another_host_warns(url: str) -> None:
-    with pytest.warns(UserWarning, match="unencrypted"):
+    with pytest.warns(UserWarning, match="can be read on the way"):
         check_url(url)
 
 

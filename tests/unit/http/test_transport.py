@@ -328,7 +328,7 @@ async def test_a_socks_proxy_is_used_and_resolves_the_name(
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{server.port}")
     server.speaks_socks = True
     server.answer(OK + b"Content-Length: 2\r\n\r\nhi")
-    with pytest.warns(UserWarning, match="unencrypted"):
+    with pytest.warns(UserWarning, match="can be read on the way"):
         transport = Transport("http://service.invalid/v1", KEY)
     assert await (await post(transport)).read_all() == b"hi"
     await transport.close()
