@@ -25,6 +25,7 @@ class Work(Protocol[T]):
     @property
     def exhausted(self) -> bool:
         """Whether ``take`` will never return another item."""
+        ...
 
     def take(self) -> T | None:
         """The next item to start; None if none is available yet. Called only if there is room.

@@ -6,7 +6,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -120,9 +120,9 @@ def read_until(number: int, mark: str) -> str:
     return received.decode()
 
 
-def in_flight(number: int) -> Any:
+def in_flight(number: int) -> Callable[[Counters], bool]:
     def reached(counts: Counters) -> bool:
-        return counts.in_flight == number
+        return bool(counts.in_flight == number)
 
     return reached
 
