@@ -62,7 +62,9 @@ class RequestLimiter:
     @property
     def charge(self) -> Literal["used", "requested"] | None:
         """Which tokens ``admit`` must be given; None if no limit counts tokens."""
-        charges = [stage.charge for stage in self.limit.stages if stage.tokens is not None]
+        charges: list[Literal["used", "requested"]] = [
+            stage.charge for stage in self.limit.stages if stage.tokens is not None
+        ]
         return charges[0] if charges else None
 
     def admit(self, now: float, *, tokens: int = 0) -> Admission:
