@@ -7,7 +7,9 @@ module refuses to decide which error a response is (``wire.error_body`` does).
 
 from typing import Any
 
-from laplas_async.types import Attempt, ChatCompletion
+from attrs import frozen
+
+from laplas_async.types import Attempt, ChatCompletion, Cost, Message, Usage
 
 
 class LaplasError(Exception):
@@ -199,3 +201,97 @@ class JournalError(LaplasError):
         super().__init__(message)
         self.path = path
         self.line = line
+
+
+@frozen
+class Problem:
+    """One thing that is wrong with an output: ``path`` as in ``lines[2].price``, "" for all of it."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class OutputError(LaplasError):
+    """The model's answer is not the object that was asked for.
+
+    ``text`` is the answer as received, ``errors`` every problem found in it and ``path`` the place
+    of the first. ``usage`` is the sum over all attempts, ``completion`` the last response (None
+    where the service rejected what its model had generated).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        text: str = "",
+        errors: tuple[Problem, ...] = (),
+        usage: Usage | None = None,
+        completion: ChatCompletion | None = None,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.text = text
+        self.errors = errors
+        self.usage = usage
+        self.completion = completion
+        self.attempts = attempts
+
+    @property
+    def path(self) -> str:
+        """Where the first problem is; "" for the whole answer."""
+        return self.errors[0].path if self.errors else ""
+
+
+class RefusalError(OutputError):
+    """The model declined to answer; ``text`` says how. Asking again the same way does not help."""
+
+
+class ContentFilterError(RefusalError):
+    """The service withheld the answer (``finish_reason`` is ``content_filter``)."""
+
+
+class TruncatedOutputError(OutputError):
+    """``max_tokens`` ended the answer in the middle; raise it, or ask for less.
+
+    ``partial`` holds the values that were complete, as plain JSON values; None where none was.
+    """
+
+    def __init__(self, message: str = "", *, partial: Any = None, **data: Any) -> None:
+        super().__init__(message, **data)
+        self.partial = partial
+
+
+class InvalidJSONError(OutputError):
+    """The answer holds no JSON, broken JSON, or more than one JSON value."""
+
+
+class OutputValidationError(OutputError):
+    """The answer is JSON, but does not fit the type; ``errors`` lists every problem."""
+
+
+class RunLimitError(LaplasError):
+    """A tool run reached one of its limits.
+
+    ``limit`` names the field of ``RunLimits``. ``messages`` is the conversation so far, with every
+    tool call answered, so it can seed another run; ``usage`` and ``cost`` are what was spent.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str = "",
+        messages: tuple[Message, ...] = (),
+        usage: Usage | None = None,
+        cost: Cost | None = None,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.messages = messages
+        self.usage = usage
+        self.cost = cost
+        self.attempts = attempts
