@@ -36,14 +36,21 @@ from laplas_async.errors import (
     BadRequestError,
     ConfigError,
     ConnectionFailedError,
+    ContentFilterError,
+    InvalidJSONError,
     JournalError,
     LaplasError,
     NotFoundError,
     OutOfCreditsError,
+    OutputError,
+    OutputValidationError,
     PermissionDeniedError,
+    Problem,
     QuotaExceededError,
     RateLimitError,
+    RefusalError,
     RequestTimeoutError,
+    RunLimitError,
     ServerError,
     StreamAPIError,
     StreamError,
@@ -51,6 +58,7 @@ from laplas_async.errors import (
     StreamTimeoutError,
     StreamTruncatedError,
     TransportError,
+    TruncatedOutputError,
 )
 from laplas_async.observe.events import Event
 from laplas_async.pacing.gate import Gate, Pace
@@ -89,6 +97,14 @@ from laplas_async.wire.codec import to_dict
 if TYPE_CHECKING:
     from laplas_async.batch.report import BatchProgress, BatchReport
     from laplas_async.batch.run import run_batch
+    from laplas_async.streaming.parsed_stream import ParsedStream
+    from laplas_async.structured.converter import strict_converter
+    from laplas_async.structured.parsing import Parsed
+    from laplas_async.structured.reading import OutputType
+    from laplas_async.tools.calling import PendingCall, ToolResult
+    from laplas_async.tools.definition import ToolContext, ToolFunction, tool
+    from laplas_async.tools.limits import Price, RunLimits
+    from laplas_async.tools.loop import RunEvent, ToolRun, ToolStream
 
 __version__ = "0.1.0"
 
@@ -108,6 +124,7 @@ __all__ = [
     "ChunkChoice",
     "ConfigError",
     "ConnectionFailedError",
+    "ContentFilterError",
     "Cost",
     "Delta",
     "Event",
@@ -117,6 +134,7 @@ __all__ = [
     "Gate",
     "ImagePart",
     "ImageURL",
+    "InvalidJSONError",
     "JSONSchema",
     "JournalError",
     "LaplasClient",
@@ -128,14 +146,26 @@ __all__ = [
     "OutOfCreditsError",
     "Outcome",
     "OutcomeStream",
+    "OutputError",
+    "OutputType",
+    "OutputValidationError",
     "Pace",
+    "Parsed",
+    "ParsedStream",
+    "PendingCall",
     "PermissionDeniedError",
+    "Price",
+    "Problem",
     "QuotaExceededError",
     "RateLimitError",
+    "RefusalError",
     "RequestParameters",
     "RequestTimeoutError",
     "ResponseFormat",
     "RetryPolicy",
+    "RunEvent",
+    "RunLimitError",
+    "RunLimits",
     "ServerError",
     "StreamAPIError",
     "StreamError",
@@ -148,11 +178,19 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolContext",
+    "ToolFunction",
+    "ToolResult",
+    "ToolRun",
+    "ToolStream",
     "TopLogprob",
     "TransportError",
+    "TruncatedOutputError",
     "Usage",
     "run_batch",
+    "strict_converter",
     "to_dict",
+    "tool",
 ]
 
 # Law 9: public names whose modules are imported on first use.
@@ -160,6 +198,20 @@ _LAZY = {
     "BatchProgress": "batch.report",
     "BatchReport": "batch.report",
     "run_batch": "batch.run",
+    "OutputType": "structured.reading",
+    "Parsed": "structured.parsing",
+    "ParsedStream": "streaming.parsed_stream",
+    "PendingCall": "tools.calling",
+    "Price": "tools.limits",
+    "RunEvent": "tools.loop",
+    "RunLimits": "tools.limits",
+    "ToolContext": "tools.definition",
+    "ToolFunction": "tools.definition",
+    "ToolResult": "tools.calling",
+    "ToolRun": "tools.loop",
+    "ToolStream": "tools.loop",
+    "strict_converter": "structured.converter",
+    "tool": "tools.definition",
 }
 
 

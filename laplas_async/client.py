@@ -7,9 +7,10 @@ It composes the parts and decides nothing itself: ``wire.request`` checks and en
 import os
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from attrs import evolve
 
@@ -37,9 +38,26 @@ from laplas_async.types import (
 )
 from laplas_async.wire.request import encode_request
 
+if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
+    from cattrs import BaseConverter
+
+    from laplas_async.streaming.parsed_stream import ParsedStream
+    from laplas_async.structured.parsing import Mode, Parsed, ParseRequest
+    from laplas_async.tools.limits import RunLimits
+    from laplas_async.tools.loop import Loop, ToolRun, ToolStream
+
 T = TypeVar("T")
 # Outcomes of a map that are kept for its reader: a few MB of completions at most.
 _BUFFER = 1000
+_SETTINGS = ("model", "timeouts", "extra_headers", "extra_body")  # of a call, not its parameters
+_LOOP_ARGUMENTS = (
+    "price",
+    "max_retries",
+    "max_parallel",
+    "tool_timeout",
+    "approve",
+    "context",
+)
 DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
@@ -95,6 +113,9 @@ class LaplasClient:
         self._events = EventPublisher(on_event)
         self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
+        self._output_modes: dict[str, str] = {}  # of typed answers, by model: what was accepted
+        # Whether responses state their cost: so does the default service, WIRE.md, "Response".
+        self._cost_is_known = base_url is None and default_url == DEFAULT_BASE_URL
         self.chat = Chat(Completions(self.complete, self.stream))
 
     @property
@@ -155,23 +176,66 @@ class LaplasClient:
         done.result.attempts = done.attempts
         return done.result
 
+    @overload
     def stream(
         self,
         messages: str | Sequence[MessageLike],
         *,
+        into: None = None,
         model: str | None = None,
         timeouts: Timeouts | float | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
-    ) -> ChatStream:
+    ) -> ChatStream: ...
+
+    @overload
+    def stream(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        into: type[T],
+        mode: "Mode" = "auto",
+        model: str | None = None,
+        timeouts: Timeouts | float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> "ParsedStream[T]": ...
+
+    def stream(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        into: Any = None,
+        mode: "Mode" = "auto",
+        model: str | None = None,
+        timeouts: Timeouts | float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **parameters: Unpack[RequestParameters],
+    ) -> "ChatStream | ParsedStream[Any]":
         """Request a streamed completion: ``async with client.stream(...) as stream``.
 
         The arguments are those of ``complete``. Usage is requested unless ``stream_options`` says
-        otherwise (None: it is not sent). Raises ``ConfigError`` here; entering the block sends the
-        request and raises as ``complete`` does; iterating raises ``StreamError``.
+        otherwise (None: it is not sent). ``into`` and ``mode`` as for ``parse``: the stream then
+        gives objects too, see ``ParsedStream``. Raises ``ConfigError`` here; entering the block
+        sends the request and raises as ``complete`` does; iterating raises ``StreamError``.
         """
         self._lifetime.check_open()
+        if into is not None:
+            return self._stream_into(
+                messages,
+                into,
+                mode,
+                {
+                    "model": model,
+                    "timeouts": timeouts,
+                    "extra_headers": extra_headers,
+                    "extra_body": extra_body,
+                    **parameters,
+                },
+            )
         parameters.setdefault("stream_options", {"include_usage": True})
         body = self._encode(messages, model, parameters, extra_body, stream=True)
         size = _size(body, parameters)
@@ -190,6 +254,99 @@ class LaplasClient:
 
         stream = ChatStream(begin, self._lifetime.end_stream)
         return stream
+
+    async def parse(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        into: type[T],
+        mode: "Mode" = "auto",
+        max_retries: int = 2,
+        strict: bool | None = None,
+        lenient: bool = False,
+        retry_truncated: bool = False,
+        converter: "BaseConverter | None" = None,
+        **arguments: Any,
+    ) -> "Parsed[T]":
+        """Request an object: ``result = await client.parse(letter, into=Invoice)``.
+
+        ``into`` is an attrs class, or any type that JSON can express. ``mode``: json_schema,
+        json_object, tool or prompt; auto takes the first that the service does not reject with a
+        400, and remembers it for the model. ``max_retries``: how often the model is shown what is
+        wrong with its answer. ``strict``: True, a strict schema or ``ConfigError``; None, strict
+        where the type allows it. ``lenient`` reads "5" as a number and "false" as a boolean.
+        ``retry_truncated``: once more with twice the tokens if ``max_tokens`` cut the answer.
+        Other arguments are those of ``complete``.
+
+        Raises ``OutputError`` (``RefusalError``, ``TruncatedOutputError``, ``InvalidJSONError``,
+        ``OutputValidationError``) with text, usage and every problem; else as ``complete`` does,
+        cancellation included.
+        """
+        from laplas_async.structured import parsing  # noqa: PLC0415 - law 9
+
+        request = self._parse_request(
+            messages,
+            into,
+            arguments,
+            mode=mode,
+            max_retries=max_retries,
+            strict=strict,
+            lenient=lenient,
+            retry_truncated=retry_truncated,
+            converter=converter,
+        )
+        settings = _settings(arguments)
+        result = await parsing.parse(partial(self.complete, **settings), request)
+        self._output_modes[settings["model"] or self.model] = result.mode
+        return result
+
+    async def run_tools(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        tools: Sequence[Any],
+        limits: "RunLimits | None" = None,
+        into: Any = None,
+        **arguments: Any,
+    ) -> "ToolRun[Any]":
+        """Let the model call functions until it answers.
+
+        ``tools``: async or plain functions with annotations and a docstring, or ``tool(...)``.
+        ``limits``: see ``RunLimits``; some always apply. ``into``: the type of the final answer.
+        Further: ``max_parallel`` (8) calls at once; ``tool_timeout`` (60) seconds a call;
+        ``approve``, asked with a ``PendingCall`` before each call; ``context``, for tools that take
+        a ``ToolContext``; ``price``; ``max_retries`` (2) for ``into``; and those of ``complete``.
+
+        Raises ``RunLimitError`` with the messages so far, ``OutputError`` with ``into``, and as
+        ``complete`` does. Cancelling it cancels the tools and waits for them; a thread goes on.
+        """
+        from laplas_async.tools import loop  # noqa: PLC0415 - law 9
+
+        run: ToolRun[Any] = await loop.run_tools(
+            self._tool_loop(messages, tools, limits, into, arguments, stream=False)
+        )
+        self._cost_is_known |= run.cost is not None
+        return run
+
+    def stream_tools(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        tools: Sequence[Any],
+        limits: "RunLimits | None" = None,
+        into: Any = None,
+        **arguments: Any,
+    ) -> "ToolStream[Any]":
+        """As ``run_tools``, with text and calls as they arrive.
+
+        ``async with client.stream_tools(...) as stream: async for event in stream``, then
+        ``await stream.run()`` for the ``ToolRun``.
+        """
+        from laplas_async.tools import loop  # noqa: PLC0415 - law 9
+
+        return loop.ToolStream(
+            self._tool_loop(messages, tools, limits, into, arguments, stream=True)
+        )
 
     def map(
         self, requests: Requests, *, ordered: bool = False, buffer: int | None = None
@@ -240,6 +397,76 @@ class LaplasClient:
         """Close it."""
         await self.aclose()
 
+    def _stream_into(
+        self,
+        messages: str | Sequence[MessageLike],
+        into: Any,
+        mode: "Mode",
+        arguments: dict[str, Any],
+    ) -> "ParsedStream[Any]":
+        from laplas_async.streaming import parsed_stream  # noqa: PLC0415 - law 9
+
+        name = arguments["model"] or self.model
+        return parsed_stream.ParsedStream(
+            partial(self.stream, **_settings(arguments)),
+            self._parse_request(messages, into, arguments, mode=mode),
+            lambda mode: self._output_modes.__setitem__(name, mode),
+        )
+
+    def _parse_request(
+        self,
+        messages: str | Sequence[MessageLike],
+        into: Any,
+        arguments: Mapping[str, Any],
+        *,
+        mode: "Mode",
+        max_retries: int = 0,
+        strict: bool | None = None,
+        lenient: bool = False,
+        retry_truncated: bool = False,
+        converter: "BaseConverter | None" = None,
+    ) -> "ParseRequest[Any]":
+        from laplas_async.structured import parsing, reading  # noqa: PLC0415 - law 9
+
+        parameters = {k: v for k, v in arguments.items() if k not in _SETTINGS}
+        return parsing.new_request(
+            messages,
+            reading.OutputType(into, strict, lenient, converter),
+            parameters,
+            mode=mode,
+            max_retries=max_retries,
+            retry_truncated=retry_truncated,
+            known_mode=self._output_modes.get(arguments.get("model") or self.model),
+        )
+
+    def _tool_loop(
+        self,
+        messages: str | Sequence[MessageLike],
+        tools: Sequence[Any],
+        limits: "RunLimits | None",
+        into: Any,
+        arguments: dict[str, Any],
+        *,
+        stream: bool,
+    ) -> "Loop":
+        from laplas_async.structured import reading  # noqa: PLC0415 - law 9
+        from laplas_async.tools import loop  # noqa: PLC0415
+
+        self._lifetime.check_open()
+        settings = _settings(arguments)
+        own = {name: arguments.pop(name) for name in _LOOP_ARGUMENTS if name in arguments}
+        return loop.new_loop(
+            partial(self.complete, **settings),
+            messages,
+            tools,
+            {k: v for k, v in arguments.items() if k not in _SETTINGS},
+            limits=limits,
+            cost_is_known=self._cost_is_known,
+            output=None if into is None else reading.OutputType(into),
+            open_stream=partial(self.stream, **settings) if stream else None,
+            **own,
+        )
+
     def _encode(
         self,
         messages: str | Sequence[MessageLike],
@@ -256,6 +483,10 @@ class LaplasClient:
         if timeouts is None:
             return self.timeouts
         return timeouts if isinstance(timeouts, Timeouts) else evolve(self.timeouts, total=timeouts)
+
+
+def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arguments.get(name) for name in _SETTINGS}
 
 
 def _size(body: bytes, parameters: Mapping[str, Any]) -> RequestSize:

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from laplas_async.types import Attempt, ChatCompletion, Cost, Message, Usage
+from laplas_async.types import Attempt, ChatCompletion, Cost, MessageLike, Usage
 
 
 class LaplasError(Exception):
@@ -205,7 +205,7 @@ class JournalError(LaplasError):
 
 @frozen
 class Problem:
-    """One thing that is wrong with an output: ``path`` as in ``lines[2].price``, "" for all of it."""
+    """One thing that is wrong with an output: ``path`` is like ``lines[2].price``, "" for all."""
 
     path: str
     message: str
@@ -284,7 +284,7 @@ class RunLimitError(LaplasError):
         message: str = "",
         *,
         limit: str = "",
-        messages: tuple[Message, ...] = (),
+        messages: tuple[MessageLike, ...] = (),
         usage: Usage | None = None,
         cost: Cost | None = None,
         attempts: tuple[Attempt, ...] = (),

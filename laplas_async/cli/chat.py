@@ -20,6 +20,7 @@ from attrs import define, field
 from laplas_async import (
     AuthenticationError,
     ChatCompletion,
+    ChatStream,
     ConfigError,
     LaplasClient,
     LaplasError,
@@ -235,7 +236,8 @@ class _Conversation:
         return completion
 
     async def _stream(self, messages: Sequence[Message], clock: "_Clock") -> ChatCompletion:
-        async with self.client.stream(messages, **self._parameters) as stream:
+        stream: ChatStream = self.client.stream(messages, **self._parameters)
+        async with stream:
             async for text in stream.text():
                 clock.see_text()
                 self.output.write(text)

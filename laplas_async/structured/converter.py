@@ -41,6 +41,8 @@ _MAX_EXACT: Final = 2**53  # a float above it may not be the integer that was wr
 _DURATION: Final = re.compile(
     r"(-?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?"
 )
+_ANYTHING: Final[tuple[Any, ...]] = (Any, object)
+_NOTHING: Final[tuple[Any, ...]] = (None, NoneType)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -62,10 +64,10 @@ def strict_converter(*, lenient: bool = False) -> Converter:
     if lenient:
         for tp, hook in _LENIENT.items():
             converter.register_structure_hook(tp, hook)
-    converter.register_structure_hook_func(lambda tp: tp in (Any, object), lambda value, _: value)
-    converter.register_structure_hook_func(lambda tp: tp in (None, NoneType), _read_none)
+    converter.register_structure_hook_func(lambda tp: tp in _ANYTHING, lambda value, _: value)
+    converter.register_structure_hook_func(lambda tp: tp in _NOTHING, _read_none)
     converter.register_structure_hook_factory(_is_enum, _enum_hook)
-    converter.register_structure_hook_factory(lambda tp: get_origin(tp) is Literal, _literal_hook)
+    converter.register_structure_hook_factory(_is_literal, _literal_hook)
     register_collections(converter)
     converter.register_structure_hook_factory(has_fields, lambda tp: _class_hook(tp, converter))
     foreign.register(converter, strict=not lenient)
@@ -232,6 +234,11 @@ _LENIENT: Final[dict[type, Hook]] = {
 }
 
 
+def _is_literal(tp: Any) -> bool:
+    origin: Any = get_origin(tp)
+    return origin is Literal
+
+
 def _is_enum(tp: Any) -> bool:
     return isinstance(tp, type) and issubclass(tp, enum.Enum)
 
@@ -365,7 +372,7 @@ def type_name(tp: Any) -> str:
     words = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
     words |= {NoneType: "null", list: "a list", dict: "an object"}
     origin = get_origin(bare) or bare
-    return words.get(origin) or getattr(origin, "__name__", str(origin))
+    return words.get(origin) or str(getattr(origin, "__name__", origin))
 
 
 # --- classes ----------------------------------------------------------------------------------
@@ -404,7 +411,7 @@ def _generated(tp: Any, cls: Any, converter: Converter) -> Any:
             tp, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
         )
     if is_namedtuple(cls):
-        return namedtuple_dict_structure_factory(cls, converter, True, True)
+        return namedtuple_dict_structure_factory(cls, converter, True, True)  # noqa: FBT003
     return make_dict_structure_fn(
         tp,
         converter,

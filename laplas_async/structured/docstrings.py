@@ -80,7 +80,7 @@ def _numpy(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
     starts = [
         at for at in range(len(lines) - 1) if _UNDERLINE.match(lines[at + 1]) and lines[at].strip()
     ]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=False):
         if not _NUMPY_SECTION.match(lines[start]):
             continue
         for name, words in _entries(lines[start + 2 : end], _NUMPY_ENTRY):

@@ -80,13 +80,11 @@ class PartialParser:
         "_value",
         "_whole_failed",
         "blanks",
-        "rest",
     )
 
     def __init__(self, shape: Shape | None = None) -> None:
         self._value: Any = MISSING
         self._pending: list[str] = []  # fed with ``feed_lazily``, and not looked at
-        self.rest = ""  # behind the end of the value
         self.blanks = 0  # characters of white space since the last token
         self._expected = _VALUE
         self._container: Any = None
@@ -110,11 +108,9 @@ class PartialParser:
         """How many containers are open."""
         return len(self._stack) + (self._container is not None)
 
-    @property
-    def open_container(self) -> _Container | None:
-        """The innermost open container; None outside of any."""
-        container: _Container | None = self._container
-        return container
+    def is_parent_of_open(self, container: Any) -> bool:
+        """Whether the last element of a container is an open container itself."""
+        return any(parent is container for parent, _, _ in self._stack)
 
     def open_string(self) -> str | None:
         """The value of the open string so far; None where none is open, or it is a key.
@@ -186,15 +182,12 @@ class PartialParser:
 
     # --- tokens -------------------------------------------------------------------------------
 
-    def _token(self, text: str, at: int) -> int:
+    def _token(self, text: str, at: int) -> int:  # noqa: C901 - one case for each character
         char = text[at]
         expected = self._expected
         if char in " \t\n\r":
             end = _BLANK.match(text, at).end()  # type: ignore[union-attr]
             self.blanks += end - at
-            if expected == _END:
-                self.rest += text[at:]
-                return len(text)
             return end
         self.blanks = 0
         if char == '"':
@@ -213,25 +206,31 @@ class PartialParser:
             if expected == _COLON:
                 self._expected = _VALUE
                 return at + 1
-        elif char in "{[":
-            if expected in (_VALUE, _FIRST):
-                if self._container is not None and (end := self._read_whole(text, at)):
-                    return end
-                self._open({} if char == "{" else [], at)
-                return at + 1
-        elif char in "}]":
-            kind = dict if char == "}" else list
-            empty = _FIRST_KEY if char == "}" else _FIRST
-            if type(self._container) is kind and expected in (_AFTER, empty):
-                self._close()
-                return at + 1
+        elif char in "{[}]":
+            if (end := self._bracket(text, at)) > 0:
+                return end
         elif expected in (_VALUE, _FIRST):
             self._atom = 0
             return self._continue_atom(text, at)
         if expected == _END:
-            self.rest += text[at:]
-            return len(text)
+            return len(text)  # text behind the value: whoever has the whole text judges it
         raise JSONSyntaxError(f"{_EXPECTED[expected]} expected, not {char!r}", self._fed + at)
+
+    def _bracket(self, text: str, at: int) -> int:
+        """Open or close a container; where it goes on, or 0 where none may open or close."""
+        char, expected = text[at], self._expected
+        if char in "{[":
+            if expected not in (_VALUE, _FIRST):
+                return 0
+            if self._container is not None and (end := self._read_whole(text, at)):
+                return end
+            self._open({} if char == "{" else [], at)
+            return at + 1
+        kind, empty = (dict, _FIRST_KEY) if char == "}" else (list, _FIRST)
+        if type(self._container) is not kind or expected not in (_AFTER, empty):
+            return 0
+        self._close()
+        return at + 1
 
     def _read_whole(self, text: str, at: int) -> int:
         """Read an object or array whose end is in this text too, at the speed of ``json``.

@@ -4,6 +4,7 @@
 through. It refuses to repair JSON, to choose among several values, and to fill in what is missing.
 """
 
+import contextlib
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -24,14 +25,14 @@ from laplas_async.structured.partial import (
 )
 from laplas_async.structured.problems import problems_in
 from laplas_async.structured.schema import WRAPPED_KEY, OutputSchema, schema_for
-from laplas_async.wire.codec import mended
+from laplas_async.wire.codec import repaired
 
 T = TypeVar("T")
 _THOUGHT_ENDS = ("</think>", "</thinking>", "</reasoning>")
 _MAX_SHAPE_LEVELS = 16  # a recursive type has no end; below it values are read with their parent
 
 
-class NoJSON(ValueError):
+class NoJSON(ValueError):  # noqa: N818 - the verdict on a text; the public error is OutputError
     """The text holds no JSON, broken JSON, or more than one value."""
 
     def __init__(self, message: str, *, cut: bool = False) -> None:
@@ -39,7 +40,7 @@ class NoJSON(ValueError):
         self.cut = cut  # it ended in the middle
 
 
-class Mismatch(ValueError):
+class Mismatch(ValueError):  # noqa: N818 - as NoJSON
     """The JSON does not fit the type."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
@@ -59,15 +60,15 @@ class OutputType(Generic[T]):
     type: Any
     strict: bool | None = None
     lenient: bool = False
-    converter: BaseConverter = None  # type: ignore[assignment]
+    given_converter: BaseConverter | None = None
+    converter: BaseConverter = field(init=False)
     schema: OutputSchema = field(init=False)
     name: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.converter is None:
-            self.converter = default_converter(lenient=self.lenient)
-        elif self.lenient:
+        if self.given_converter is not None and self.lenient:
             raise ConfigError("converter, lenient: use strict_converter(lenient=True)")
+        self.converter = self.given_converter or default_converter(lenient=self.lenient)
         self.schema = schema_for(self.type, strict=self.strict, converter=self.converter)
         name = class_name(unwrap(self.type)[0])
         self.name = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)[:64] or "T"
@@ -143,10 +144,8 @@ def find_value(text: str, *, arrays: bool = False) -> Any:
 def find_partial(text: str, *, arrays: bool = False) -> Any:
     """The complete values of JSON that was cut; None if there are none."""
     parser = PartialParser()
-    try:
+    with contextlib.suppress(JSONSyntaxError):
         parser.feed(Locator(arrays=arrays).feed(text))
-    except JSONSyntaxError:
-        pass
     return None if parser.value is MISSING else parser.value
 
 
@@ -161,7 +160,7 @@ def _first_value(text: str, *, arrays: bool) -> tuple[Any, str]:
     except ValueError as error:
         raise _explained(found, error) from None
     if "\\u" in found:  # perhaps of a surrogate without its partner
-        value = mended(value)
+        value = repaired(value)
     return value, found[end:]
 
 

@@ -88,11 +88,11 @@ def schema_for(
         schema, wrapped = _Writer(converter, loose, strict=True).root(tp)
         loose += exceeded_limits(schema)
         if not loose:
-            return OutputSchema(schema, True, wrapped)
+            return OutputSchema(schema, strict=True, wrapped=wrapped)
         if strict:
             raise ConfigError("no strict schema: " + "; ".join(loose))
     schema, wrapped = _Writer(converter, [], strict=False).root(tp)
-    return OutputSchema(schema, False, wrapped, tuple(loose))
+    return OutputSchema(schema, strict=False, wrapped=wrapped, loose=tuple(loose))
 
 
 def schema_for_fields(
@@ -104,11 +104,11 @@ def schema_for_fields(
         schema = _Writer(converter, loose, strict=True).parameters(specs)
         loose += exceeded_limits(schema)
         if not loose:
-            return OutputSchema(schema, True, False)
+            return OutputSchema(schema, strict=True, wrapped=False)
         if strict:
             raise ConfigError("no strict schema: " + "; ".join(loose))
     schema = _Writer(converter, [], strict=False).parameters(specs)
-    return OutputSchema(schema, False, False, tuple(loose))
+    return OutputSchema(schema, strict=False, wrapped=False, loose=tuple(loose))
 
 
 class _Writer:

@@ -65,7 +65,8 @@ STOP = event(piece(finish="stop"))
 
 
 async def read(client: LaplasClient, **keywords: Any) -> ChatCompletion:
-    async with client.stream(PROMPT, **keywords) as stream:
+    stream: ChatStream = client.stream(PROMPT, **keywords)
+    async with stream:
         return await stream.completion()
 
 
