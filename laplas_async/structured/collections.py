@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final, get_args, get_origin
 
 from cattrs import Converter
-from cattrs.errors import IterableValidationError, IterableValidationNote
 
 from laplas_async.structured.fields import unwrap
+from laplas_async.structured.notes import at_index, items_error
 
 Hook = Callable[[Any, Any], Any]
 
@@ -84,10 +84,9 @@ def _array_hook(tp: Any, converter: Converter) -> Hook:
             try:
                 items.append(hook(one, item))
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                error.add_note(IterableValidationNote("", index, item))
-                errors.append(error)
+                errors.append(at_index(error, index, item))
         if errors:
-            raise IterableValidationError("elements are wrong", errors, tp)
+            raise items_error(errors, tp)
         try:
             return make(items)
         except TypeError:
@@ -111,10 +110,9 @@ def _fixed_hook(tp: Any, types: tuple[Any, ...], converter: Converter) -> Hook:
             try:
                 items.append(hook(one, types[index]))
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                error.add_note(IterableValidationNote("", index, types[index]))
-                errors.append(error)
+                errors.append(at_index(error, index, types[index]))
         if errors:
-            raise IterableValidationError("elements are wrong", errors, tp)
+            raise items_error(errors, tp)
         return tuple(items)
 
     return read
@@ -134,10 +132,9 @@ def _mapping_hook(tp: Any, converter: Converter) -> Hook:
             try:
                 items[read_key(key)] = hook(one, item)
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                error.add_note(IterableValidationNote("", key, item))
-                errors.append(error)
+                errors.append(at_index(error, key, item))
         if errors:
-            raise IterableValidationError("values are wrong", errors, tp)
+            raise items_error(errors, tp)
         return items
 
     return read

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from cattrs import Converter
 from cattrs.cols import namedtuple_dict_structure_factory
-from cattrs.errors import AttributeValidationNote, ClassValidationError
+from cattrs.errors import ClassValidationError
 from cattrs.gen import make_dict_structure_fn
 from cattrs.gen.typeddicts import make_dict_structure_fn as make_typeddict_structure_fn
 
@@ -31,8 +31,10 @@ from laplas_async.structured.fields import (
     is_union,
     members_of,
     tag_of,
+    type_hints,
     unwrap,
 )
+from laplas_async.structured.notes import at_field, class_error
 from laplas_async.structured.problems import with_all_validators
 
 Hook = Callable[[Any, Any], Any]
@@ -350,8 +352,8 @@ def _tagged_hook(classes: tuple[Any, ...], converter: Converter) -> Hook:
             return hooks[cls](fields, cls)
         if tag.key in value:
             error = wrong(name, f"one of {', '.join(map(repr, by_value))}")
-            error.add_note(AttributeValidationNote("", tag.key, str))
-            raise ClassValidationError("", [error], classes[0])
+            at_field(error, tag.key, str)
+            raise class_error([error], classes[0])
         fitting = []
         for cls, hook in hooks.items():
             try:
@@ -380,6 +382,7 @@ def type_name(tp: Any) -> str:
 
 def _class_hook(tp: Any, converter: Converter) -> Hook:
     cls = get_origin(tp) or tp
+    type_hints(cls)  # raises ConfigError where cattrs would raise NameError
     generated = _generated(tp, cls, converter)
     overrides = getattr(generated, "overrides", {})
     null_means_default = frozenset(

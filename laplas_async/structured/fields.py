@@ -213,7 +213,7 @@ def unwrap(tp: Any) -> tuple[Any, Constraints]:
             getattr(origin, "_name", None) or getattr(origin, "__name__", "")
         ) in _WRAPPERS:
             tp = get_args(tp)[0]
-        elif type(origin).__name__ == "TypeAliasType":
+        elif origin is not None and type(origin).__name__ == "TypeAliasType":
             tp = origin.__value__[get_args(tp)]
         else:
             return NoneType if tp is None else tp, found

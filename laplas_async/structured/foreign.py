@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 from cattrs import Converter
-from cattrs.errors import ClassValidationError, IterableValidationNote
+
+from laplas_async.structured.notes import at_index, class_error
 
 
 def is_pydantic(tp: Any) -> bool:
@@ -149,7 +150,7 @@ def _group(error: Any, tp: Any) -> Exception:
     for entry in error.errors(include_url=False):
         inner: Exception = ValueError(entry["msg"])
         for part in reversed(entry["loc"]):
-            inner.add_note(IterableValidationNote("", part, tp))
-            inner = ClassValidationError("", [inner], tp)
+            at_index(inner, part, tp)
+            inner = class_error([inner], tp)
         found.append(inner)
-    return ClassValidationError("the model rejects it", found, tp)
+    return class_error(found, tp)

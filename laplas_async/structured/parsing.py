@@ -53,6 +53,7 @@ class Complete(Protocol):
 
     async def __call__(self, messages: Sequence[MessageLike], **parameters: Any) -> ChatCompletion:
         """Request a completion."""
+        ...
 
 
 @define

@@ -28,13 +28,15 @@ class PartialOutput:
         self._locator = Locator(arrays=output.reads_arrays)
         self._parser = PartialParser(output.shape())
         self._error: JSONSyntaxError | None = None
+        self.looks = 0  # how often the parser looked at new text
         self._leading = 0  # characters of white space before the JSON begins
 
     def feed(self, text: str) -> None:
         """Take more text. Broken JSON raises nothing here: the whole answer decides."""
         if self._error is None and (text := text if self._locator.found else self._find(text)):
             try:
-                self._parser.feed_lazily(text)
+                if self._parser.feed_lazily(text):
+                    self.looks += 1
             except JSONSyntaxError as error:
                 self._error = error
 
@@ -65,6 +67,7 @@ class PartialOutput:
 
     def _look(self) -> None:
         if self._error is None:
+            self.looks += 1
             try:
                 self._parser.feed("")
             except JSONSyntaxError as error:
@@ -124,14 +127,18 @@ class ItemReader:
         self._eager = not has_fields(unwrap(item)[0])
         self._list: Any = None
         self._next = 0
+        self._seen = -1  # the source's ``looks`` when there was nothing more
 
     def next(self) -> list[Any]:
         """One more complete element in a list, or an empty list. Raises ``Mismatch``."""
+        if self._seen == self._source.looks and not self._eager:
+            return []
         if self._list is None:
             self._list = self._source.follow(self._steps, eager=self._eager)
         elif self._eager:
             self._source.follow([], eager=True)
         if self._list is None:
+            self._seen = self._source.looks
             return []
         return self._element(list(self._list) if not isinstance(self._list, list) else self._list)
 
@@ -144,6 +151,7 @@ class ItemReader:
     def _element(self, elements: list[Any]) -> list[Any]:
         complete = len(elements) - (1 if self._source.is_open(self._list) else 0)
         if self._next >= complete:
+            self._seen = self._source.looks
             return []
         value = elements[self._next]
         try:

@@ -19,6 +19,7 @@ from cattrs.errors import (
 
 from laplas_async.errors import Problem
 from laplas_async.structured.fields import fields_of, has_fields
+from laplas_async.structured.notes import at_field, class_error
 
 _PLAIN_KEY = re.compile(r"[^\W\d]\w*")
 _SHOWN = 20  # problems in a message; ``errors`` has all
@@ -83,7 +84,7 @@ def with_all_validators(
     failures = list(_validate(cls, instance, values, whole=not kept))
     if not failures:
         return error
-    return ClassValidationError(error.message, [*kept, *failures], cls)
+    return class_error([*kept, *failures], cls)
 
 
 def _validate(
@@ -102,8 +103,7 @@ def _validate(
 
 
 def _noted(error: Exception, attribute: "attrs.Attribute[Any]") -> Exception:
-    error.add_note(AttributeValidationNote("", attribute.name, attribute.type))
-    return error
+    return at_field(error, attribute.name, attribute.type)
 
 
 def _is_of_init(error: BaseException) -> bool:
@@ -122,6 +122,8 @@ def _keys(error: BaseException, converter: BaseConverter) -> dict[str, str]:
     cls = getattr(error, "cl", None)
     if not isinstance(error, ClassValidationError) or not has_fields(cls):
         return {}
+    if getattr(cls, "__parameters__", ()):  # a generic class without its arguments has no hook
+        return {spec.name: spec.key for spec in fields_of(cls)}
     return {spec.name: spec.key for spec in fields_of(cls, converter)}
 
 

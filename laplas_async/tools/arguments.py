@@ -94,7 +94,9 @@ def _objects(text: str, known: Container[str]) -> list[ToolCall]:
             value, end = DECODER.raw_decode(rest)
         except (ValueError, RecursionError):
             return []
-        if not isinstance(value, dict) or value.get("name") not in known:
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            return []
+        if value["name"] not in known:
             return []
         arguments = value.get("parameters", value.get("arguments"))
         if not isinstance(arguments, dict) or not set(value) <= {
@@ -114,10 +116,18 @@ def _literal(text: str) -> Any:
     if len(text) > _MAX_LITERAL or not text.lstrip().startswith("{"):
         return None
     try:
-        value = ast.literal_eval(text.strip())
+        tree = ast.parse(text.strip(), mode="eval")
+        if any(_has_key_twice(node) for node in ast.walk(tree) if isinstance(node, ast.Dict)):
+            return None
+        value = ast.literal_eval(tree)
         return value if isinstance(value, dict) and _is_plain(value) else None
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
+
+
+def _has_key_twice(node: ast.Dict) -> bool:
+    keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+    return len(set(keys)) < len(keys)
 
 
 def _is_plain(value: Any) -> bool:

@@ -134,8 +134,9 @@ class Caller:
         *,
         timeout: float,  # noqa: ASYNC109 - a tool's own, ended with the message below
     ) -> ToolResult:
+        scope = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as scope:
+            async with scope:
                 if tool.is_async:
                     value = await tool.function(*positional, **keywords)
                 else:
@@ -161,7 +162,8 @@ class Caller:
             self._threads = ThreadPoolExecutor(self._max_parallel, "laplas-tool")
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context.run, _no_stop, function)
+        work = partial(context.run, partial(_no_stop, function))
+        return await loop.run_in_executor(self._threads, work)
 
 
 def failed(call: ToolCall, reason: str) -> ToolResult:

@@ -11,10 +11,6 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from cattrs import BaseConverter
-from cattrs.errors import (
-    AttributeValidationNote,
-    ClassValidationError,
-)
 
 from laplas_async.errors import ConfigError, Problem
 from laplas_async.structured.converter import default_converter
@@ -93,9 +89,7 @@ class ToolFunction:
             try:
                 values[spec.name] = self._structure(spec, value)
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                error.add_note(AttributeValidationNote("", spec.key, spec.type))
-                group = ClassValidationError("", [error], ToolFunction)
-                problems += problems_in(group, self.converter)
+                problems += problems_in(error, self.converter, spec.key)
         if problems:
             raise Mismatch(tuple(problems))
         return values

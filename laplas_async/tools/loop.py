@@ -55,6 +55,7 @@ class OpenedStream(Protocol):
 
     async def __aenter__(self) -> Any:
         """Send the request."""
+        ...
 
     async def __aexit__(
         self,
@@ -66,9 +67,11 @@ class OpenedStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         """Iterate over the chunks."""
+        ...
 
     async def completion(self) -> ChatCompletion:
         """The whole completion."""
+        ...
 
 
 OpenStream = Callable[..., OpenedStream]
