@@ -108,7 +108,7 @@ class LaplasClient:
             session=session,
             ssl_context=ssl_context,
             ca_file=ca_file,
-            on_connect=self.gate.limiter.hear,
+            on_connect=self.gate.limiter.connected,
         )
         self._events = EventPublisher(on_event)
         self.gate.subscribe(self._events)

@@ -102,6 +102,7 @@ async def open_stream(
         raise RequestTimeoutError(message, phase=phase) from None
     reader = StreamReader(response, timeouts, choices=choices, sent_at=sent_at)
     await reader.open()
+    attempt.permit.accept()
     return reader
 
 

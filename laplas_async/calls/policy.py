@@ -44,8 +44,8 @@ class RetryPolicy:
     """When a call is attempted again. Never after content has been received (law 2).
 
     ``max_attempts``: attempts in all, the first included; 1 never retries. A rejection for a rate
-    limit is the gate's concern and no attempt: up to ``max_rejections`` of one request are
-    tolerated. ``max_elapsed``: no retry begins later than this many seconds after the first attempt
+    limit is the gate's concern and no attempt: it fails no request before ``max_elapsed``, unless
+    ``max_rejections`` sets a bound. ``max_elapsed``: no retry begins later than this many seconds after the first attempt
     began. ``max_ambiguous``: how often an attempt is repeated that may have produced a completion
     which was lost (a late first token, a connection lost after sending): each may be billed. Delays
     grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by
@@ -59,7 +59,7 @@ class RetryPolicy:
     """
 
     max_attempts: int = 8
-    max_rejections: int = 12
+    max_rejections: int | None = None
     max_ambiguous: int = 2
     max_elapsed: float = 300.0
     first_delay: float = 0.5
@@ -71,6 +71,8 @@ class RetryPolicy:
     def __attrs_post_init__(self) -> None:
         for name, least in (("max_attempts", 1), ("max_rejections", 0), ("max_ambiguous", 0)):
             value = getattr(self, name)
+            if value is None and name == "max_rejections":
+                continue
             if type(value) is not int or value < least:
                 raise ConfigError(f"RetryPolicy.{name}={value!r}: must be at least {least}")
         for name in ("max_elapsed", "first_delay", "max_delay", "max_retry_after"):
@@ -114,7 +116,7 @@ class RetryPolicy:
         requested = getattr(error, "retry_after", None) or 0.0
         if (
             self.max_attempts == 1
-            or rejections > self.max_rejections
+            or (self.max_rejections is not None and rejections > self.max_rejections)
             or not self.retries(error)
             or requested > self.max_retry_after
             or elapsed + requested > self.max_elapsed

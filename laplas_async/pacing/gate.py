@@ -17,8 +17,9 @@ from typing import Protocol
 from attrs import frozen
 
 from laplas_async.errors import ConfigError, RequestTimeoutError
+from laplas_async.pacing.ledger import Rule, Ticket
 from laplas_async.pacing.limiter import Limiter
-from laplas_async.pacing.limits import Limits, Ticket
+from laplas_async.pacing.limits import Limits
 from laplas_async.pacing.reservation import RequestSize, TokenEstimate, total_tokens
 from laplas_async.types import Usage
 
@@ -36,8 +37,8 @@ log = logging.getLogger("laplas_async")
 _MOST_IN_FLIGHT = 1000
 # Of the process's open files, so that a fifth is left to everything else; never fewer than 16.
 _SHARE_OF_FILES, _LEAST_FILES = 0.8, 16
-# A rate that drifts by less than a twentieth is no news to subscribers.
-_SAME_RATE = 0.05
+# A rule whose numbers drift by less than a twentieth is no news to subscribers.
+_SAME = 0.05
 _NO_SIZE = RequestSize()
 
 
@@ -47,6 +48,8 @@ class Pace:
 
     ``rate``: learned requests per second, None while none is known; ``concurrency``: how many may
     be in flight; ``in_flight`` and ``waiting``: how many are; ``rejected``: rejections so far.
+    ``rules``: the limits that are configured or believed, each with its evidence; ``str(rule)``
+    reads "60 per 60 s (window)". ``reason``: why the next request waits now; None if it need not.
     """
 
     rate: float | None
@@ -54,6 +57,8 @@ class Pace:
     in_flight: int
     waiting: int
     rejected: int
+    rules: tuple[Rule, ...] = ()
+    reason: str | None = None
 
 
 class LimitSubscriber(Protocol):
@@ -84,7 +89,13 @@ class Permit:
     def release(self) -> None:
         """Return it after an end that says nothing about limits. The second time does nothing."""
         if self._take():
-            self._gate.limiter.end(self._ticket)
+            self._gate.limiter.ended(self._ticket, self._gate.clock())
+            self._gate.admit()
+
+    def accept(self) -> None:
+        """The service took it, as a stream's first content shows; it is still in flight."""
+        if self._held:
+            self._gate.limiter.accepted(self._ticket, self._gate.clock())
             self._gate.admit()
 
     def succeed(self, usage: Usage | None = None) -> None:
@@ -94,13 +105,15 @@ class Permit:
             if usage is not None and (tokens := total_tokens(usage)) is not None:
                 gate.estimate.learn(self._size, usage)
                 gate.limiter.settle(self._ticket, tokens)
-            gate.limiter.answer(self._ticket)
+            now = gate.clock()
+            gate.limiter.accepted(self._ticket, now)
+            gate.limiter.ended(self._ticket, now)
             gate.admit()
 
     def reject(self, retry_after: float | None = None) -> None:
         """Return it after a rejection for a limit; ``retry_after`` in seconds, if it was sent."""
         if self._take():
-            self._gate.limiter.reject(self._ticket, self._gate.clock(), retry_after)
+            self._gate.limiter.rejected(self._ticket, self._gate.clock(), retry_after)
             self._gate.admit()
 
     def pause(self, delay: float) -> None:
@@ -110,7 +123,7 @@ class Permit:
     def fail(self) -> None:
         """Return it after the service failed, or could not be reached."""
         if self._take():
-            self._gate.limiter.fail(self._ticket, self._gate.clock())
+            self._gate.limiter.failed(self._ticket, self._gate.clock())
             self._gate.admit()
 
     def _take(self) -> bool:
@@ -148,7 +161,7 @@ class Gate:
         self._call_later = call_later
         # Weakly: a client that is dropped without being closed must not live on in a shared gate.
         self._subscribers: weakref.WeakSet[LimitSubscriber] = weakref.WeakSet()
-        self._published = limiter.rate, limiter.concurrency
+        self._published = limiter.concurrency, limiter.closed, limiter.rules
 
     @property
     def waiting(self) -> int:
@@ -159,12 +172,15 @@ class Gate:
     def pace(self) -> Pace:
         """What it knows and holds now."""
         limiter = self.limiter
+        decision = limiter.decide(self.clock(), self._waiting[0][1] if self._waiting else 0)
         return Pace(
-            rate=None if math.isinf(limiter.rate) else limiter.rate,
+            rate=limiter.rate_per_second,
             concurrency=limiter.concurrency,
             in_flight=limiter.in_flight,
             waiting=self._count,
-            rejected=limiter.rejected,
+            rejected=limiter.rejections,
+            rules=limiter.rules,
+            reason=decision.reason or None,
         )
 
     def subscribe(self, subscriber: LimitSubscriber) -> None:
@@ -178,12 +194,11 @@ class Gate:
         """
         if not self._subscribers:
             return
-        (rate, concurrency), limiter = self._published, self.limiter
-        if concurrency == limiter.concurrency and (
-            limiter.rate == rate or abs(limiter.rate - rate) < _SAME_RATE * rate < math.inf
-        ):
+        limiter, (concurrency, closed, rules) = self.limiter, self._published
+        now = limiter.concurrency, limiter.closed, limiter.rules
+        if (concurrency, closed) == now[:2] and _alike(rules, now[2]):
             return
-        self._published = limiter.rate, limiter.concurrency
+        self._published = now
         pace = self.pace
         for subscriber in list(self._subscribers):
             subscriber.limit_changed(pace)
@@ -207,8 +222,8 @@ class Gate:
             turn = next(self._turns)
         if not self._count:
             now = self.clock()
-            if self.limiter.delay(now, tokens) <= 0:
-                return Permit(self, turn, self.limiter.start(now, tokens), size)
+            if self.limiter.decide(now, tokens).go:
+                return Permit(self, turn, self.limiter.started(now, tokens), size)
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (turn, tokens, future))
         self._count += 1
@@ -243,17 +258,17 @@ class Gate:
                 heapq.heappop(waiting)
                 continue
             now = self.clock()
-            delay = limiter.delay(now, tokens)
-            if delay <= 0:
+            decision = limiter.decide(now, tokens)
+            if decision.go:
                 heapq.heappop(waiting)
                 self._count -= 1
-                future.set_result(limiter.start(now, tokens))
+                future.set_result(limiter.started(now, tokens))
                 for wake in self.on_room:
                     wake()
                 continue
-            if not math.isinf(delay):
+            if decision.until < math.inf:
                 later = self._call_later or asyncio.get_running_loop().call_later
-                self._timer = later(delay, self._on_timer)
+                self._timer = later(decision.until - now, self._on_timer)
             return
 
     def _on_timer(self) -> None:
@@ -262,11 +277,22 @@ class Gate:
 
     def _leave(self, future: asyncio.Future[Ticket]) -> None:
         if future.done() and not future.cancelled():
-            self.limiter.end(future.result())  # admitted at the very moment of giving up
+            # It was admitted at the very moment of giving up.
+            self.limiter.ended(future.result(), self.clock())
         else:
             future.cancel()
             self._count -= 1
         self.admit()
+
+
+def _alike(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> bool:
+    """Whether these are the same rules, but for a drift of their numbers."""
+    return len(before) == len(after) and all(
+        (one.kind, one.unit, one.since) == (two.kind, two.unit, two.since)
+        and math.isclose(one.number, two.number, rel_tol=_SAME)
+        and math.isclose(one.period, two.period, rel_tol=_SAME)
+        for one, two in zip(before, after, strict=True)
+    )
 
 
 def _ceiling(configured: int | None) -> int:

@@ -187,8 +187,8 @@ async def test_tokens_per_minute_refuse_what_never_fits(key: str, simulator: Sim
         with pytest.raises(ConfigError, match="tokens_per_minute"):
             await client.complete("Hello", max_tokens=5000)
         await client.complete("Hello", max_tokens=500)
-        used = client.gate.limiter._ledger._tokens
-        assert 0 < used <= 520
+        (book,) = client.gate.limiter._configured
+        assert 0 < book.used <= 520
     assert simulator.counts.requests == 1
 
 

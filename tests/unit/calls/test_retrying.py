@@ -227,7 +227,7 @@ async def test_only_a_rate_limit_slows_the_client(
 ) -> None:
     with pytest.raises(type(error)):
         await ended(Script(clock, (429, error)), gate, clock, policy_of(1))
-    assert gate.limiter.rejected == rejections
+    assert gate.limiter.rejections == rejections
 
 
 # --- what may be billed -----------------------------------------------------------------------

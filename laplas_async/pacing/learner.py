@@ -1,0 +1,245 @@
+"""Learns the limits that nobody publishes; ``limiter`` explains how. It enforces no configured one.
+
+It owns the estimators, attributes each rejection to one of them, and closes when none explains it.
+"""
+
+import math
+
+from attrs import define, field
+
+from laplas_async.pacing.air import Air
+from laplas_async.pacing.closure import Closure
+from laplas_async.pacing.concurrency import Concurrency
+from laplas_async.pacing.decision import LEARNED, PROBING, STARTING, TRYING
+from laplas_async.pacing.ledger import Book, Rule, Ticket
+from laplas_async.pacing.ramp import Ramp
+from laplas_async.pacing.rate import Rate
+from laplas_async.pacing.spacing import Spacing
+from laplas_async.pacing.tuning import TUNING
+from laplas_async.pacing.verdict import Cause, Evidence, Held, judge
+from laplas_async.pacing.window import Window
+
+
+@define(eq=False, repr=False)
+class Learner:
+    """The present beliefs: ``rate``, ``window`` and a ``longer`` one, ``places``.
+
+    ``closure``: while only probes go. ``trial``: the last closure, while what is accepted after it
+    shows the kind of limit.
+    """
+
+    air: Air = field(factory=Air)
+    ramp: Ramp = field(factory=Ramp)
+    places: Concurrency = field(factory=Concurrency)
+    rate: Rate | Spacing | None = None
+    window: Window = field(factory=Window)
+    longer: Window = field(factory=Window)
+    closure: Closure | None = None
+    trial: Closure | None = None
+    _ended: int = 0  # requests, ever
+    _decided_at: float = -math.inf  # what was sent before belongs to the last lesson
+    _lessons: int = 0  # in a row, with nothing accepted that was sent between
+    _books: list[Book] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._books = [self.window.book, self.longer.book]
+
+    # --- questions ------------------------------------------------------------------------------
+
+    @property
+    def most_at_once(self) -> float:
+        """The learned limit on the number in flight; infinite where none is believed."""
+        if self.trial is not None and self.places.feasible:
+            return min(self.places.limit, self.places.cap + 1)
+        return self.places.limit
+
+    def rules(self) -> list[Rule]:
+        """What is believed."""
+        rules = [window.rule for window in (self.window, self.longer) if window.believed]
+        if self.rate is not None:
+            rules.insert(0, self.rate.rule)
+        if self.places.believed:
+            rules.append(self.places.rule)
+        return rules
+
+    def free_at(self, now: float, cost: int) -> tuple[float, str]:
+        """From when the next may be sent, and what it waits for."""
+        if self.closure is not None:
+            return max(self.closure.next_at, self.air.clear_at()), PROBING
+        if self.trial is not None and self.window.accepted < TUNING.trial_serial:
+            until, reason = self.air.clear_at(), TRYING
+        else:
+            until, reason = self.ramp.next_at, STARTING
+        for book in self._books:
+            if (at := book.free_at(now, cost)) > until:
+                until, reason = at, LEARNED
+        return until, reason
+
+    # --- facts ----------------------------------------------------------------------------------
+
+    def start(self, ticket: Ticket) -> None:
+        """A request is sent."""
+        now, ticket.ended = ticket.started, self._ended
+        self._settle(now, -math.inf)
+        if self.window.start == -math.inf:
+            self.window.open(now)
+            self.longer.open(now)
+        if self.closure is None:
+            ticket.held = self._held(ticket)
+            self.window.send(now)
+            self.longer.send(now)
+            accepted = self.window.accepted
+            if self.window.established:
+                accepted = max(accepted, int(self.window.number))
+            self.ramp.send(now, accepted, self.air.settle_after, doubling=self.trial is not None)
+        for book in self._books:
+            book.enter(now, ticket.tokens)
+        self.air.add(ticket)
+
+    def accept(self, ticket: Ticket, now: float) -> None:
+        """It was accepted."""
+        if not ticket.settled:
+            self._accept(ticket, now)
+
+    def end(self, ticket: Ticket, now: float, in_flight: int) -> None:
+        """It is over; so many are in flight still."""
+        self._ended += 1
+        ticket.settled = True
+        closure = self.closure
+        if closure is not None and ticket.accepted and ticket.started < closure.last:
+            closure.completed = True
+            if self.places.feasible and in_flight < closure.level:
+                closure.next_at = min(closure.next_at, now)
+
+    def reject(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
+        """It was rejected."""
+        if ticket.accepted:  # silence was taken for acceptance too early
+            self.window.accepted = max(0, self.window.accepted - 1)
+            self.places.retract(ticket)
+        ticket.settled, ticket.accepted = True, False
+        self._ended += 1
+        self.air.reject(now - ticket.started)
+        self._settle(now, ticket.started - self.air.overtaking)
+        for book in self._books:
+            book.refund(ticket.started, 0)
+        self.places.reject(ticket, self.air.overtakers(ticket.started))
+        if self.closure is not None:
+            if ticket.started > self.closure.decided:
+                self.closure.reject(ticket, now, retry_after)
+        elif ticket.started > self._decided_at:
+            self._lessons += 1
+            self._learn(ticket, now)
+            self._decided_at = now
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def _settle(self, now: float, before: float) -> None:
+        for ticket in self.air.settled(now, before):
+            self._accept(ticket, now)
+
+    def _held(self, ticket: Ticket) -> Held:
+        now, window, longer = ticket.started, self.window, self.longer
+        if ticket.level >= int(min(self.places.limit, 1e9)):
+            return Held.PLACES
+        if longer.believed and longer.full:
+            return Held.LONGER
+        if window.believed and window.full:
+            return Held.WINDOW
+        if self.rate is not None and self.rate.book.just_free(now):
+            return Held.PACE
+        return Held.WINDOW if window.believed and window.just_due(now) else Held.NOTHING
+
+    def _accept(self, ticket: Ticket, now: float) -> None:
+        ticket.settled = ticket.accepted = True
+        self.places.accept(ticket, self._ended)
+        if self.closure is not None:
+            if ticket.started > self.closure.decided:
+                self._reopen(self.closure, ticket.started)
+            else:
+                self.closure.accepted += 1
+        self.window.accept()
+        self.longer.accept()
+        if self.rate is not None:
+            self.rate.accept(now, held=ticket.held is Held.PACE)
+        if ticket.started > self._decided_at:
+            self._lessons = 0
+        trial = self.trial
+        if (
+            trial is not None
+            and not self.places.feasible
+            and self.window.accepted > trial.refill(ticket.started) + 2
+        ):
+            self.trial = None
+            self.window.believe(now, trial.accepted, trial.origin)
+
+    def _reopen(self, closure: Closure, start: float) -> None:
+        self.closure = None
+        window, longer = self.window, self.longer
+        if longer.believed and longer.book.used >= longer.number / 2 and not longer.accepted:
+            longer.measure(start)
+            longer.open(start)
+        elif window.established and start - closure.first > TUNING.longer * window.period:
+            number, opened = longer.accepted, longer.start
+            longer.open(start)
+            longer.believe(start, number, opened)
+        elif window.believed:
+            window.measure(start)
+        self.trial = closure if not window.believed or self.rate is not None else None
+        window.open(start)
+        self.ramp.next_at = -math.inf
+
+    def _learn(self, ticket: Ticket, now: float) -> None:
+        trial, self.trial = self.trial, None
+        window = self.window
+        evidence = Evidence(
+            held=ticket.held,
+            lessons=self._lessons,
+            trial=trial is not None,
+            accepted=window.accepted,
+            refill=trial.refill(ticket.started) if trial else math.inf,
+            feasible=self.places.feasible,
+            completed=trial is not None and trial.completed,
+            number=window.number,
+            rate=self.rate is not None,
+        )
+        match judge(evidence):
+            case Cause.CONCURRENCY:
+                self.places.believe(now)
+            case Cause.LEVEL if not self.places.lower(ticket):
+                pass
+            case Cause.RATE if self.rate is not None and trial is None:
+                self.rate.reject(ticket.started, self.air.later(ticket.started))
+            case Cause.RATE if trial is not None:
+                self._begin_rate(trial, ticket.started)
+            case Cause.WINDOW if trial is not None:
+                if window.believe(now, trial.accepted, trial.origin):
+                    window.lower(window.accepted)
+            case Cause.COUNT if ticket.held is Held.LONGER:
+                self.longer.reject()
+            case Cause.COUNT:
+                window.reject()
+            case _:
+                self._close(ticket.started, now)
+        if trial is not None:
+            self.places.forgive()
+
+    def _begin_rate(self, trial: Closure, sent: float) -> None:
+        if trial.accepted <= 1:
+            self.rate = Spacing.begin(sent, start=self.window.start, trial=trial)
+        else:
+            self.rate = Rate.begin(sent, accepted=self.window.accepted, trial=trial)
+        self._books = [self.rate.book, self.window.book, self.longer.book]
+
+    def _close(self, sent: float, now: float) -> None:
+        window = self.window
+        too_soon = window.believed and not window.accepted  # its period is longer
+        self.closure = Closure(
+            decided=now,
+            since=window.origin if too_soon else now,
+            first=sent,
+            last=sent,
+            opened=self.longer.origin if window.established else window.origin,
+            origin=window.origin,
+            accepted=window.accepted,
+        )
+        self.closure.schedule(now)
