@@ -145,7 +145,7 @@ async def test_under_a_hidden_limit_every_call_is_answered_and_events_report_it(
         pace = client.pace
     assert len(completions) == 120
     assert pace.rejected == sim.counts.rejected > 0
-    assert pace.concurrency < 20
+    assert pace.rejected <= 30  # four may be in, and a few dozen responses are enough to learn it
     kinds = [event.kind for event in events]
     assert kinds.count("rejected") == kinds.count("retry") == sim.counts.rejected
     assert kinds.count("attempt") == 120
