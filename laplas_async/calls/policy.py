@@ -46,13 +46,13 @@ class RetryPolicy:
     ``max_attempts``: attempts in all, the first included; 1 never retries. A rejection for a rate
     limit is the gate's concern and no attempt: it fails no request before ``max_elapsed``, unless
     ``max_rejections`` sets a bound. ``max_elapsed``: no retry begins later than this many seconds
-    after the first attempt began. ``max_ambiguous``: how often an attempt is repeated that may have produced a completion
-    which was lost (a late first token, a connection lost after sending): each may be billed. Delays
-    grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each drawn by
-    full jitter (between 0 and it). A ``Retry-After`` is waited in full at least; if it is longer
-    than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule of
-    which errors are retried: it receives the error and returns True to retry. ``jitter`` receives a
-    delay and returns the one to wait.
+    after the first attempt began. ``max_ambiguous``: how often an attempt is repeated that may have
+    produced a completion which was lost (a late first token, a connection lost after sending): each
+    may be billed. Delays grow from ``first_delay`` by a factor of 2 to ``max_delay`` seconds, each
+    drawn by full jitter (between 0 and it). A ``Retry-After`` is waited in full at least; if it is
+    longer than ``max_retry_after`` seconds, the error is raised instead. ``when`` replaces the rule
+    of which errors are retried: it receives the error and returns True to retry. ``jitter``
+    receives a delay and returns the one to wait.
 
     Retried by default: connection errors, a late first token, 408, 409, 429 (unless it is a quota),
     5xx, and a stream that breaks before its first content. Raises ``ConfigError``.

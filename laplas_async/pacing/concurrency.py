@@ -51,12 +51,12 @@ class Concurrency:
 
     def _feel(self, certain: int) -> None:
         self._over += 1
-        if certain > self.limit:
-            self._step *= 2.0
-            self.limit = certain + max(1.0, min(self._step, self.limit / 4))
-        elif self._over == self._probe_after:
-            self._step = 0.5
+        if self._over == self._probe_after:
+            self._step = 1.0
             self.limit = math.floor(self.limit) + 1
+        elif self._over > self._probe_after and certain >= self.limit:
+            self._step *= 2.0  # one more was accepted: the limit has moved
+            self.limit = math.floor(self.limit + max(1.0, min(self._step, self.limit / 4)))
 
     def reject(self, ticket: Ticket, overtakers: int) -> None:
         """It was rejected; so many that were sent later may have been let in before it."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -154,12 +153,10 @@ async def test_under_a_hidden_limit_every_call_is_answered_and_events_report_it(
     )
     # The first rejection changes what is taken for the limit, and so an event reports it.
     assert kinds[kinds.index("rejected") + 1] == "limit"
-    # On a busy machine a rate may be seen in it as well: then that is what has changed.
-    limits = [
-        (event.pace.concurrency, event.pace.rate) for event in events if event.kind == "limit"
-    ]
-    assert limits[0][0] < 1000
-    assert all(one != other for one, other in itertools.pairwise(limits))
+    # First it closes to single probes, and says so; what it believes afterwards has its evidence.
+    limits = [event.pace for event in events if event.kind == "limit"]
+    assert "rejected" in (limits[0].reason or "")
+    assert all(rule.evidence for seen in limits for rule in seen.rules)
 
 
 async def test_a_call_that_is_not_admitted_in_time_fails_fast(
