@@ -103,6 +103,7 @@ class Learner:
 
     def end(self, ticket: Ticket, now: float, in_flight: int) -> None:
         """It is over; so many are in flight still."""
+        self._settle(now, -math.inf)  # while this one was inside
         self._ended += 1
         ticket.settled = True
         closure = self.closure

@@ -26,8 +26,8 @@ class Spacing:
     @classmethod
     def begin(cls, now: float, *, start: float, trial: Closure) -> Self:
         """One was accepted when it opened, and the next not before ``start``."""
-        low = 1.0 / max(1e-3, start - trial.opened)
-        high = 1.0 / max(1e-3, trial.last - trial.opened) if trial.probes else 2 * low
+        low = 1.0 / max(1e-3, start - trial.origin)
+        high = 1.0 / max(1e-3, trial.last - trial.origin) if trial.probes else 2 * low
         book = RateBook(low, TUNING.burst_none)
         book.empty(start, 0)
         return cls(low, high, book, now)
