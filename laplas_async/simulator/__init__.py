@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from laplas_async.simulator.counters import Counts as Counts
     from laplas_async.simulator.counters import Seen as Seen
+    from laplas_async.simulator.error_bodies import error_body as error_body
     from laplas_async.simulator.fault_parser import parse_faults as parse_faults
     from laplas_async.simulator.faults import Fault as Fault
     from laplas_async.simulator.limits import HiddenLimit as HiddenLimit
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     from laplas_async.simulator.server import Simulator as Simulator
     from laplas_async.simulator.timing import Timing as Timing
 
-__all__ = ["Counts", "Fault", "HiddenLimit", "Rival", "Seen", "Simulator", "Timing", "parse_faults"]
+__all__ = [
+    "Counts",
+    "Fault",
+    "HiddenLimit",
+    "Rival",
+    "Seen",
+    "Simulator",
+    "Timing",
+    "error_body",
+    "parse_faults",
+]
 
 _MODULES = {
     "Counts": "counters",
@@ -35,6 +46,7 @@ _MODULES = {
     "Seen": "counters",
     "Simulator": "server",
     "Timing": "timing",
+    "error_body": "error_bodies",
     "parse_faults": "fault_parser",
 }
 

@@ -5,9 +5,11 @@ star. It refuses unknown names with a ``ValueError`` that lists the known ones.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
+from laplas_async.simulator.error_bodies import ErrorForm
 from laplas_async.simulator.faults import Fault
+from laplas_async.simulator.shape_variants import SHAPES
 
 # Entries are expanded into a list, so a mistyped count must not fill the memory.
 _MAX_REPEATS: Final = 100_000
@@ -45,6 +47,37 @@ def _redirect(values: list[str]) -> Fault:
     return Fault.redirect(":".join(values) or "/v1/chat/completions")
 
 
+def _up_to_two(values: list[str], defaults: tuple[str, str]) -> tuple[str, str]:
+    if len(values) > 2:
+        raise ValueError("takes at most two values")
+    first, second = [*values, "", ""][:2]
+    return first or defaults[0], second or defaults[1]
+
+
+def _pause(values: list[str]) -> Fault:
+    seconds, after = _up_to_two(values, ("1", "0"))
+    return Fault.pause(float(seconds), after=int(after))
+
+
+def _finish(values: list[str]) -> Fault:
+    reason, after = _up_to_two(values, ("abort", ""))
+    return Fault.finish(reason, after=int(after) if after else None)
+
+
+def _choice_error(values: list[str]) -> Fault:
+    code, after = _up_to_two(values, ("502", "0"))
+    return Fault.choice_error(code=int(code), after=int(after))
+
+
+def _error_response(values: list[str]) -> Fault:
+    status, form = _up_to_two(values, ("500", "openai"))
+    return Fault.error_response(int(status), cast("ErrorForm", form))
+
+
+def _shape(name: str) -> Callable[[list[str]], Fault]:
+    return _no_value(lambda: Fault.shape(name))
+
+
 KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
     "cut": ("cut:CHUNKS", _one_count(lambda n: Fault.cut(after=n))),
     "truncate": ("truncate:CHUNKS", _one_count(lambda n: Fault.truncate(after=n))),
@@ -68,6 +101,32 @@ KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
     "no_done": ("no_done", _no_value(Fault.no_done)),
     "no_finish": ("no_finish", _no_value(Fault.no_finish)),
     "keep_open": ("keep_open", _no_value(Fault.keep_open)),
+    "pause": ("pause:SECONDS:CHUNKS", _pause),
+    "finish": ("finish:REASON:TOKENS", _finish),
+    "choice_error": ("choice_error:CODE:TOKENS", _choice_error),
+    "error_response": ("error_response:STATUS:FORM", _error_response),
+    "error_line": (
+        "error_line:CHUNKS",
+        _one_count(lambda n: Fault.error_event(after=n, framing="line")),
+    ),
+    "bare_error": (
+        "bare_error:CHUNKS",
+        _one_count(lambda n: Fault.error_event(after=n, framing="bare")),
+    ),
+    "broken_chunking": (
+        "broken_chunking:CHUNKS",
+        _one_count(lambda n: Fault.broken_chunking(after=n)),
+    ),
+    "large_headers": (
+        "large_headers:BYTES",
+        lambda values: Fault.large_headers(int(_only(values, "16384"))),
+    ),
+    "blank": ("blank", _no_value(Fault.blank)),
+    "stream_instead": ("stream_instead", _no_value(Fault.stream_instead)),
+    "stream_unless_false": ("stream_unless_false", _no_value(Fault.stream_unless_false)),
+    "trailing_done": ("trailing_done", _no_value(Fault.trailing_done)),
+    "single_newlines": ("single_newlines", _no_value(Fault.single_newlines)),
+    "comment_in_data": ("comment_in_data", _no_value(Fault.comment_in_data)),
     "drop": ("drop", _no_value(Fault.drop)),
     "html": ("html", _no_value(Fault.html)),
     "json_instead": ("json_instead", _no_value(Fault.json_instead)),
@@ -80,6 +139,7 @@ KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
     "bytewise": ("bytewise", _no_value(lambda: Fault.written(chunk=1))),
     "comments": ("comments", _no_value(lambda: Fault.written(comments=True))),
     "multiline": ("multiline", _no_value(lambda: Fault.written(multiline=True))),
+    **{name: (name, _shape(name)) for name in SHAPES},
 }
 """Name -> its syntax for the help text, and the function that reads its values."""
 

@@ -1,62 +1,25 @@
-"""What can go wrong with a response: ``Fault`` values, built by name, and the script of them.
+"""What can go wrong with a response: ``Fault`` values, built by name.
 
-Pure; it refuses to produce bytes, which ``delivery`` does from a fault and an answer. ``after``
-counts content chunks of a stream: 0 is before the first. The effect on a plain (not streamed)
-response is documented where there is one; otherwise the plain response is normal.
+Pure; it refuses to produce bytes, which ``delivery`` does from a fault and an answer. The faults
+here concern the HTTP response; those in its content are in ``stream_faults``.
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Self
 
-from attrs import field, fields, frozen
-from attrs.validators import ge, optional
+from attrs import frozen
 
-End = Literal["clean", "cut", "reset", "stall", "open"]
-Body = dict[str, Any] | list[Any] | str | bytes | None
-
-
-def _is_status(_fault: Any, _attribute: Any, value: int) -> None:
-    if not 200 <= value <= 599:
-        raise ValueError(f"a status must be 200 to 599, not {value!r}")
+from laplas_async.simulator.error_bodies import ErrorForm, error_body
+from laplas_async.simulator.fault_fields import Body, End
+from laplas_async.simulator.stream_faults import StreamFaults
 
 
 @frozen(kw_only=True, repr=False)
-class Fault:
-    """One fault. Build it with a class method, such as ``Fault.cut(after=3)``."""
+class Fault(StreamFaults):
+    """One fault. Build it with a class method, such as ``Fault.cut(after=3)``.
 
-    kind: str
-    after: int = field(default=0, validator=ge(0))
-    code: int | None = field(default=None, validator=optional(_is_status))
-    body: Body = None
-    headers: Mapping[str, str] = field(factory=dict)
-    data: bytes = b""
-    pieces: tuple[bytes, ...] | None = None
-    chunk: int | None = None
-    end: End = "clean"
-    content_type: str = "text/event-stream"
-    content_encoding: str | None = None
-    seconds: float = field(default=0.0, validator=ge(0))
-    size: int = 0
-    event: str | None = None
-    line_end: str = "\n"
-    bom: bool = False
-    space: bool = True
-    comments: bool = False
-    multiline: bool = False
-    extra_fields: bool = False
-    per_write: int = field(default=1, validator=ge(1))
-
-    def __repr__(self) -> str:
-        """Show the kind and the values that differ from the defaults."""
-        plain = Fault(kind=self.kind)
-        names = [one.name for one in fields(Fault) if one.name != "kind"]
-        values = [
-            f"{name}={getattr(self, name)!r}"
-            for name in names
-            if getattr(self, name) != getattr(plain, name)
-        ]
-        return f"Fault.{self.kind}({', '.join(values)})"
+    Values out of range raise ``ValueError``. Faults with equal values are equal.
+    """
 
     @classmethod
     def status(
@@ -67,11 +30,11 @@ class Fault:
         headers: Mapping[str, str] | None = None,
         retry_after: float | str | None = None,
     ) -> Self:
-        """Respond with an HTTP status (200 to 599; others raise ``ValueError``).
+        """Respond with an HTTP status (200 to 599).
 
         ``body``: None is the service's own error body for the status; a dict or list is sent as
         JSON, a string as text (HTML if it starts with "<"), bytes as they are. ``retry_after`` is
-        in seconds, or a string sent verbatim.
+        in seconds, or a string sent verbatim, such as an HTTP date or "3, 2".
         """
         sent = dict(headers or {})
         if retry_after is not None:
@@ -79,72 +42,48 @@ class Fault:
         return cls(kind="status", code=code, body=body, headers=sent)
 
     @classmethod
-    def quota(cls) -> Self:
-        """Respond 429 with the message of an exhausted quota: waiting seconds does not help."""
-        return cls(kind="quota", code=429)
+    def error_response(
+        cls, code: int, form: ErrorForm, message: str | None = None, *, retry_after: float = 30.0
+    ) -> Self:
+        """Respond with an HTTP status and an error body in the form of another server.
 
-    @classmethod
-    def cut(cls, *, after: int = 0) -> Self:
-        """Close the connection after ``after`` chunks, without the final chunk of HTTP chunking.
-
-        A plain response is cut in the middle (``after=0``: before the body).
+        The forms are those of ``error_body``; ``retry_after`` is used by "retry_info" only.
         """
-        return cls(kind="cut", after=after, end="cut")
+        body = error_body(form, status=code, message=message, retry_after=retry_after)
+        return cls.status(code, body)
 
     @classmethod
-    def truncate(cls, *, after: int = 0) -> Self:
-        """End the response cleanly after ``after`` chunks: no finish_reason and no ``[DONE]``.
+    def rate_limit(
+        cls,
+        *,
+        retry_after: float | str | None = None,
+        retry_after_ms: float | str | None = None,
+        remaining: int | str | None = None,
+        reset: float | str | None = None,
+        body: Body = None,
+    ) -> Self:
+        """Respond 429 with these headers, each sent verbatim if given.
 
-        A plain response is the first half of its JSON, ended cleanly.
+        ``retry_after`` is in seconds or a date, ``retry_after_ms`` in milliseconds (Azure).
+        ``remaining`` and ``reset`` are those of ``x-ratelimit-*-requests``, for example -1 for
+        unknown, and "6m0s", "120ms" or seconds since the epoch.
         """
-        return cls(kind="truncate", after=after)
+        given = {
+            "retry-after-ms": retry_after_ms,
+            "x-ratelimit-remaining-requests": remaining,
+            "x-ratelimit-reset-requests": reset,
+        }
+        headers = {name: str(value) for name, value in given.items() if value is not None}
+        return cls.status(429, body, headers=headers, retry_after=retry_after)
 
     @classmethod
-    def no_done(cls) -> Self:
-        """Leave out ``[DONE]`` but send the finish_reason."""
-        return cls(kind="no_done")
+    def quota(cls, message: str | None = None) -> Self:
+        """Respond 429 with the message of an exhausted quota: waiting seconds does not help.
 
-    @classmethod
-    def no_finish(cls) -> Self:
-        """Leave out every finish_reason but send ``[DONE]``."""
-        return cls(kind="no_finish")
-
-    @classmethod
-    def reset(cls, *, after: int = 0) -> Self:
-        """Reset the TCP connection after ``after`` chunks (a plain response in the middle)."""
-        return cls(kind="reset", after=after, end="reset")
-
-    @classmethod
-    def stall(cls, *, after: int = 0) -> Self:
-        """Send ``after`` chunks and then nothing until the client disconnects."""
-        return cls(kind="stall", after=after, end="stall")
-
-    @classmethod
-    def heartbeats(cls, *, after: int = 0, interval: float = 1.0) -> Self:
-        """Send ``after`` chunks and then only comments, one every ``interval`` seconds.
-
-        A plain response is spaces at that interval, as some proxies send, and never ends.
+        ``message``: None is the service's own; others are, for example, "Rate limit exceeded:
+        free-models-per-day" or "You exceeded your monthly quota".
         """
-        return cls(kind="heartbeats", after=after, seconds=interval, end="stall")
-
-    @classmethod
-    def keep_open(cls) -> Self:
-        """Send everything, ``[DONE]`` too, but do not end the response."""
-        return cls(kind="keep_open", end="open")
-
-    @classmethod
-    def error_event(cls, *, after: int = 0, body: Body = None, event: str | None = None) -> Self:
-        """Send an error event after ``after`` chunks, then end without finish_reason or ``[DONE]``.
-
-        ``body``: None is the service's own 500 body. ``event``: the name of the event, if any. A
-        plain response is that body with the status of success.
-        """
-        return cls(kind="error_event", after=after, body=body, event=event)
-
-    @classmethod
-    def garbage(cls, *, after: int = 0, data: bytes = b'data: {"id": \xff<oops\n\n') -> Self:
-        """Send ``data`` in place of the rest, then end cleanly."""
-        return cls(kind="garbage", after=after, data=data)
+        return cls(kind="quota", code=429, body=message)
 
     @classmethod
     def empty(cls) -> Self:
@@ -152,9 +91,9 @@ class Fault:
         return cls.raw()
 
     @classmethod
-    def broken_error(cls, *, after: int = 0) -> Self:
-        """Report an error whose message breaks its JSON, as the server of transformers can."""
-        return cls.garbage(after=after, data=b'data: {"error": "no \'model" here"}\n\n')
+    def blank(cls) -> Self:
+        """Succeed with a body of white space only."""
+        return cls.raw(b" \n\n ", content_type="application/json")
 
     @classmethod
     def raw(
@@ -178,16 +117,37 @@ class Fault:
             code=status,
             data=data,
             pieces=None if pieces is None else tuple(pieces),
-            chunk=_check_chunk(chunk),
+            chunk=chunk,
             end=end,
             content_type=content_type,
             content_encoding=content_encoding,
         )
 
     @classmethod
+    def verbatim(
+        cls,
+        data: bytes = b"",
+        *,
+        pieces: Sequence[bytes] | None = None,
+        chunk: int | None = None,
+        end: End = "clean",
+    ) -> Self:
+        """Send these bytes verbatim as the whole HTTP response, status line and headers included.
+
+        ``pieces``, ``chunk`` and ``end`` are those of ``raw``; a clean end closes the connection.
+        """
+        written = None if pieces is None else tuple(pieces)
+        return cls(kind="verbatim", data=data, pieces=written, chunk=chunk, end=end)
+
+    @classmethod
     def slow_headers(cls, seconds: float) -> Self:
         """Wait before the status line, then respond normally."""
         return cls(kind="slow_headers", seconds=seconds)
+
+    @classmethod
+    def large_headers(cls, size: int = 16_384) -> Self:
+        """Respond normally, with one more header of ``size`` bytes."""
+        return cls(kind="large_headers", size=size)
 
     @classmethod
     def drop(cls) -> Self:
@@ -210,6 +170,21 @@ class Fault:
         return cls(kind="json_instead")
 
     @classmethod
+    def stream_instead(cls) -> Self:
+        """Respond to a plain request with a stream of events."""
+        return cls(kind="stream_instead")
+
+    @classmethod
+    def stream_unless_false(cls) -> Self:
+        """Stream unless the request says ``"stream": false``, as some servers do."""
+        return cls(kind="stream_unless_false")
+
+    @classmethod
+    def trailing_done(cls) -> Self:
+        """Append ``data: [DONE]`` to the JSON of a plain response."""
+        return cls(kind="trailing_done")
+
+    @classmethod
     def gzip(cls) -> Self:
         """Compress the response with gzip; a stream is flushed after each event."""
         return cls(kind="gzip")
@@ -218,83 +193,3 @@ class Fault:
     def http10(cls) -> Self:
         """Respond in HTTP/1.0, without chunking or length: the connection's end is the body's."""
         return cls(kind="http10")
-
-    @classmethod
-    def written(
-        cls,
-        *,
-        line_end: Literal["\n", "\r", "\r\n"] = "\n",
-        bom: bool = False,
-        space: bool = True,
-        chunk: int | None = None,
-        comments: bool = False,
-        multiline: bool = False,
-        extra_fields: bool = False,
-        per_write: int = 1,
-    ) -> Self:
-        """Encode the whole stream unusually but within the standard for server-sent events.
-
-        ``bom``: start with a byte-order mark. ``space``: put one after the colon. ``chunk``: bytes
-        per write, across events. ``comments``: a comment before each event. ``multiline``: data
-        over several lines. ``extra_fields``: id, event and retry lines, also ``retry:`` by itself.
-        ``per_write``: events per write.
-        """
-        return cls(
-            kind="written",
-            line_end=line_end,
-            bom=bom,
-            space=space,
-            chunk=_check_chunk(chunk),
-            comments=comments,
-            multiline=multiline,
-            extra_fields=extra_fields,
-            per_write=per_write,
-        )
-
-    @classmethod
-    def never_ends(cls, size: int = 64 * 1024 * 1024) -> Self:
-        """Send an unfinished line of about ``size`` bytes, then nothing more.
-
-        The size is rounded up to whole 64 KiB; it is written no faster than the client reads.
-        """
-        return cls(kind="never_ends", size=size, end="stall")
-
-
-FaultRule = Callable[[dict[str, Any], int], Fault | None]
-
-
-class Script:
-    """The faults of the next requests: one entry each, and then one rule for all that follow.
-
-    An entry of None is no fault. Safe to use from several threads.
-    """
-
-    def __init__(self, entries: Sequence[Fault | None] = ()) -> None:
-        self._entries = deque(entries)
-        self._always: Fault | FaultRule | None = None
-
-    def add(self, *entries: Fault | None) -> None:
-        """Append entries, one per request in order of arrival."""
-        self._entries.extend(entries)
-
-    def always(self, rule: Fault | FaultRule | None) -> None:
-        """Set the fault once no entries are left; a callable receives (body, number)."""
-        self._always = rule
-
-    def clear(self) -> None:
-        """Remove all faults."""
-        self._entries.clear()
-        self._always = None
-
-    def take(self) -> Fault | FaultRule | None:
-        """Return the fault of the request that has just arrived and use up its entry."""
-        try:
-            return self._entries.popleft()
-        except IndexError:
-            return self._always
-
-
-def _check_chunk(chunk: int | None) -> int | None:
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be 1 or more bytes, not {chunk!r}")
-    return chunk

@@ -20,9 +20,11 @@ from attrs import frozen
 
 from laplas_async.simulator.answers import DEFAULT_MAX_TOKENS, Answer, make_answer
 from laplas_async.simulator.counters import Counters, Outcome, Seen
-from laplas_async.simulator.delivery import Delivery, ErrorContext, make_delivery, make_refusal
-from laplas_async.simulator.faults import Fault, FaultRule, Script
+from laplas_async.simulator.delivery import Delivery, make_delivery, make_refusal
+from laplas_async.simulator.error_bodies import ErrorContext
+from laplas_async.simulator.faults import Fault
 from laplas_async.simulator.limiter import Admission, RequestLimiter
+from laplas_async.simulator.script import FaultRule, Script
 from laplas_async.simulator.timing import Schedule, Timing
 from laplas_async.simulator.validation import validation_errors
 
@@ -161,16 +163,15 @@ class RequestHandler:
 
     def _make_delivery(self, answer: Answer, fault: Fault | None) -> Delivery:
         body = self.seen.body
-        stream = bool(body.get("stream"))
         delivery = make_delivery(
             answer,
             fault,
             self.context,
-            stream=stream,
+            stream=body.get("stream"),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             status=self.state.settings.status,
         )
-        if stream:
+        if body.get("stream") or delivery.paced:
             self.state.counters.write(self.seen, streams=1)
         return delivery
 
@@ -187,8 +188,8 @@ class RequestHandler:
         if self.admission is not None:
             headers = {**self.admission.headers, **headers}
         self.seen.status = delivery.status
-        if delivery.framing == "http10":
-            return await self._deliver_http10(delivery, outcome, headers, schedule)
+        if delivery.framing in ("http10", "verbatim"):
+            return await self._deliver_by_hand(delivery, outcome, headers, schedule)
         if delivery.end == "clean" and delivery.framing == "length" and len(delivery.pieces) == 1:
             return await self._deliver_whole(delivery, outcome, headers)
         response = web.StreamResponse(status=delivery.status, headers=headers)
@@ -225,6 +226,8 @@ class RequestHandler:
             schedule.first_token > 0 or schedule.tokens_per_second is not None
         )
         for at, (data, chunks) in enumerate(delivery.pieces):
+            if chunks and delivery.pause > 0 and written == delivery.pause_before:
+                await asyncio.sleep(delivery.pause)
             if chunks and timed:
                 delay = start + schedule.due(written) - loop.time()
                 if delay > 0:
@@ -258,22 +261,26 @@ class RequestHandler:
                 await asyncio.sleep(delivery.interval)
             await asyncio.get_running_loop().create_future()
 
-    async def _deliver_http10(
+    async def _deliver_by_hand(
         self, delivery: Delivery, outcome: Outcome, headers: dict[str, str], schedule: Schedule
     ) -> web.StreamResponse:
-        # aiohttp responds in the version of the request, so this is written by hand.
+        """Write to the transport what aiohttp would not send: HTTP/1.0, or verbatim bytes."""
         transport = self.request.transport
         if transport is None:
             raise ConnectionResetError
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        transport.write(f"HTTP/1.0 {delivery.status} OK\r\n{lines}\r\n".encode("latin-1"))
+        if delivery.framing == "http10":
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            transport.write(f"HTTP/1.0 {delivery.status} OK\r\n{lines}\r\n".encode("latin-1"))
 
         async def write(data: bytes) -> None:
             transport.write(data)
 
         await self._write(delivery, outcome, schedule, write)
-        self._end(outcome, delivery.status)
-        transport.close()
+        if delivery.end == "clean":
+            self._end(outcome, delivery.status)
+            transport.close()
+        else:
+            await self._end_abnormally(delivery, outcome, write)
         return _NoResponse()
 
     def _close(self) -> None:

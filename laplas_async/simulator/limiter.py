@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from laplas_async.simulator.limits import HiddenLimit
+from laplas_async.simulator.limits import Charge, HiddenLimit
 
 Reason = Literal["rate", "window", "tokens", "concurrency"]
 
@@ -60,9 +60,9 @@ class RequestLimiter:
             self._parts = [_LimitState(part, now) for part in limit.parts]
 
     @property
-    def charge(self) -> Literal["used", "requested"] | None:
+    def charge(self) -> Charge | None:
         """Which tokens ``admit`` must be given; None if no limit counts tokens."""
-        charges: list[Literal["used", "requested"]] = [
+        charges: list[Charge] = [
             stage.charge for stage in self.limit.stages if stage.tokens is not None
         ]
         return charges[0] if charges else None

@@ -17,10 +17,11 @@ from aiohttp import web
 
 from laplas_async.simulator.app import Service
 from laplas_async.simulator.counters import Counters, Counts, Predicate, Seen
-from laplas_async.simulator.faults import Fault, FaultRule, Script
+from laplas_async.simulator.faults import Fault
 from laplas_async.simulator.handler import ServerSettings, ServerState
 from laplas_async.simulator.limiter import RequestLimiter
 from laplas_async.simulator.limits import HiddenLimit
+from laplas_async.simulator.script import FaultRule, Script
 from laplas_async.simulator.timing import Timing
 
 # Bytes of a request; several images as data URLs fit.

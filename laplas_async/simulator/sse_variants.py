@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import orjson
 
 from laplas_async.simulator.encode import DONE, Event
-from laplas_async.simulator.faults import Fault
+from laplas_async.simulator.fault_fields import FaultFields
 
 _BOM = b"\xef\xbb\xbf"
 
 
-def encode_variant(events: Sequence[Event], fault: Fault) -> list[tuple[bytes, int]]:
+def encode_variant(events: Sequence[Event], fault: FaultFields) -> list[tuple[bytes, int]]:
     """Return the pieces to write, each with the number of content chunks that start in it."""
     encoded = [
         (_encode_event(event, number, fault), 1 if event.kind == "content" else 0)
@@ -36,7 +36,7 @@ def slices(data: bytes, chunk: int | None) -> list[bytes]:
     return [data[at : at + chunk] for at in range(0, len(data), chunk)]
 
 
-def _encode_event(event: Event, number: int, fault: Fault) -> bytes:
+def _encode_event(event: Event, number: int, fault: FaultFields) -> bytes:
     data_lines = [event.data]
     if fault.multiline and event.data != DONE:
         # Indentation breaks JSON into lines only where white space is allowed.

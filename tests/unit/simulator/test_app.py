@@ -10,9 +10,9 @@ from aiohttp.test_utils import make_mocked_request
 from laplas_async.simulator import HiddenLimit, Timing
 from laplas_async.simulator.app import Service
 from laplas_async.simulator.counters import Counters
-from laplas_async.simulator.faults import Script
 from laplas_async.simulator.handler import ServerSettings, ServerState
 from laplas_async.simulator.limiter import RequestLimiter
+from laplas_async.simulator.script import Script
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from laplas_async.simulator import Fault
 from laplas_async.simulator.answers import make_answer
-from laplas_async.simulator.delivery import Delivery, ErrorContext, make_delivery
+from laplas_async.simulator.delivery import Delivery, make_delivery
+from laplas_async.simulator.error_bodies import ErrorContext
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "n": 2}
 ANSWER = make_answer(BODY)
@@ -136,3 +137,102 @@ def test_plain_responses_break_in_the_middle(name: str) -> None:
     assert joined(result) == whole[: len(whole) // 2]
     lengths = {"truncate": None}
     assert result.headers.get("Content-Length") == lengths.get(name, str(len(whole)))
+
+
+@pytest.mark.parametrize("after", [0, 3, None])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_finish_reason_ends_streams_and_completions(after: int | None, done: bool) -> None:
+    fault = Fault.finish("abort", after=after, done=done)
+    chunks = datas(joined(sent(fault)))
+    reasons = {
+        choice["finish_reason"] for one in chunks if one != "[DONE]" for choice in one["choices"]
+    }
+    assert reasons == {None, "abort"}
+    assert (chunks[-1] == "[DONE]") == done
+    whole = orjson.loads(joined(sent(fault, stream=False)))
+    assert {choice["finish_reason"] for choice in whole["choices"]} == {"abort"}
+    expected = 18 if after is None else 2 * after
+    assert whole["usage"]["completion_tokens"] == expected
+    assert sum(count for _, count in sent(fault).pieces) == expected
+
+
+def test_a_choice_error_ends_streams_and_completions() -> None:
+    fault = Fault.choice_error(code=503, message="overloaded", after=2)
+    error = {"code": 503, "message": "overloaded"}
+    chunks = [one for one in datas(joined(sent(fault))) if one != "[DONE]"]
+    errors = [choice["error"] for one in chunks for choice in one["choices"] if "error" in choice]
+    assert errors == [error, error]
+    whole = orjson.loads(joined(sent(fault, stream=False)))
+    assert whole["choices"][0]["error"] == error
+    assert sent(fault).status == 200
+
+
+def test_error_framings() -> None:
+    body = {"error": {"code": 500, "message": "x"}}
+    line = joined(sent(Fault.error_event(body=body, framing="line", after=1, ping=True)))
+    assert line.endswith(b': ping\n\nerror: {"error":{"code":500,"message":"x"}}\n\n')
+    bare = joined(sent(Fault.error_event(body=body, framing="bare")))
+    assert bare.endswith(b'\n\n{"error":{"code":500,"message":"x"}}\n')
+    done = joined(sent(Fault.error_event(body=body, after=99, done=True)))
+    assert done.endswith(b'"x"}}\n\ndata: [DONE]\n\n')
+    assert b'"finish_reason":"' not in done
+
+
+def test_streams_and_completions_in_place_of_each_other() -> None:
+    stream = joined(sent())
+    assert joined(sent(Fault.stream_instead(), stream=False)) == stream
+    for asked, streams in ((None, True), (True, True), (False, False)):
+        made = make_delivery(
+            ANSWER, Fault.stream_unless_false(), CONTEXT, stream=asked, include_usage=True
+        )
+        assert (joined(made) == stream) == streams
+    trailing = joined(sent(Fault.trailing_done(), stream=False))
+    assert trailing == joined(sent(stream=False)) + b"\n\ndata: [DONE]\n\n"
+
+
+def test_events_without_the_empty_line_and_comments_as_data() -> None:
+    single = joined(sent(Fault.single_newlines()))
+    assert b"\n\n" not in single
+    assert single.count(b"\n") == joined(sent()).count(b"data: ")
+    assert joined(sent(Fault.comment_in_data())).startswith(b"data: : PROCESSING\n\n")
+
+
+def test_large_headers_are_added_to_a_normal_response() -> None:
+    for stream in (True, False):
+        made = sent(Fault.large_headers(20_000), stream=stream)
+        assert sum(map(len, made.headers.values())) > 20_000
+        assert joined(made) == joined(sent(stream=stream))
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_chunked_framing_breaks_in_the_write_of_the_first_chunks(after: int) -> None:
+    made = sent(Fault.broken_chunking(after=after))
+    assert (made.framing, made.end, len(made.pieces)) == ("verbatim", "cut", 1)
+    head, _, rest = joined(made).partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert rest.endswith(b"\r\nbroken\r\n")
+    size = int(rest.partition(b"\r\n")[0], 16)
+    assert rest.partition(b"\r\n")[2][:size] == joined(sent(Fault.truncate(after=after)))
+
+
+def test_verbatim_bytes_are_the_whole_response() -> None:
+    made = sent(Fault.verbatim(b"HTTP/1.1 200 OK\r\n\r\nabc", chunk=7, end="reset"))
+    assert joined(made) == b"HTTP/1.1 200 OK\r\n\r\nabc"
+    assert (made.framing, made.end, len(made.pieces)) == ("verbatim", "reset", 4)
+
+
+def test_a_pause_and_other_messages() -> None:
+    made = sent(Fault.pause(7, after=3))
+    assert (made.pause_before, made.pause) == (3, 7)
+    assert joined(made) == joined(sent())
+    assert b"per-day" in joined(sent(Fault.quota("free-models-per-day")))
+    assert joined(sent(Fault.blank())).strip() == b""
+    assert orjson.loads(joined(sent(Fault.status(500, [{"error": "x"}])))) == [{"error": "x"}]
+
+
+def test_a_shape_changes_streams_and_completions() -> None:
+    fault = Fault.shape("reasoning", "early_stop", pause=7, after=6)
+    made = sent(fault)
+    assert b'"reasoning":"First"' in joined(made)
+    assert (made.pause_before, made.pause) == (6, 7)
+    assert b'"reasoning":"First, I' in joined(sent(fault, stream=False))

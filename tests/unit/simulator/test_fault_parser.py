@@ -32,3 +32,18 @@ def test_invalid_entries_are_reported(text: str) -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"ok, STATUS.*cut:CHUNKS.*multiline"):
         parse_faults("nonsense")
+
+
+def test_faults_with_two_values() -> None:
+    assert parse_faults("finish:abort:3,finish,finish:error") == [
+        Fault.finish("abort", after=3),
+        Fault.finish("abort"),
+        Fault.finish("error"),
+    ]
+    assert parse_faults("choice-error:429:2") == [Fault.choice_error(code=429, after=2)]
+    assert parse_faults("error_response:422:list") == [Fault.error_response(422, "list")]
+    assert parse_faults("pause:0.5:3,pause") == [Fault.pause(0.5, after=3), Fault.pause(1)]
+    assert parse_faults("early_stop") == [Fault.shape("early_stop")]
+    for text in ("finish:a:b", "finish:a:1:2", "error_response:400:yaml", "reasoning:2"):
+        with pytest.raises(ValueError, match=text.partition(":")[0]):
+            parse_faults(text)

@@ -5,9 +5,9 @@ from aiohttp.test_utils import make_mocked_request
 
 from laplas_async.simulator import Fault, HiddenLimit, Timing
 from laplas_async.simulator.counters import Counters
-from laplas_async.simulator.faults import Script
 from laplas_async.simulator.handler import CHAT, RequestHandler, ServerSettings, ServerState
 from laplas_async.simulator.limiter import RequestLimiter
+from laplas_async.simulator.script import Script
 
 
 def state_of(

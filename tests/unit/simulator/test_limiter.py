@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laplas_async.simulator.limiter import RequestLimiter
@@ -109,7 +109,8 @@ LIMITS = [
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=str)
-@given(st.floats(0, 10**6), st.lists(st.integers(1, 100), min_size=60, max_size=60))
+@settings(max_examples=30)
+@given(st.floats(0, 10**6), st.lists(st.integers(1, 100), min_size=20, max_size=20))
 def test_a_patient_client_is_always_admitted(
     limit: HiddenLimit, start: float, costs: list[int]
 ) -> None:
