@@ -227,7 +227,8 @@ def _split_tool_names(chunks: list[Chunk]) -> list[Chunk]:
             "index": calls[0].get("index", 0),
             "function": {"name": name[half:], "arguments": ""},
         }
-        changed += [(kind, chunk), (kind, _with_delta(chunk, {"tool_calls": [rest]}))]
+        changed.append((kind, chunk))
+        changed.append((kind, _with_delta(chunk, {"tool_calls": [rest]})))
     return changed
 
 
