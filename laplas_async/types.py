@@ -14,6 +14,9 @@ from attrs import define, field, frozen
 DEFAULT_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 
 Role = Literal["system", "user", "assistant", "tool", "developer"]
+# The types of content parts that hold the response's text, and the model's thoughts.
+TEXT_PARTS = ("text", "output_text")
+REASONING_PARTS = ("thinking", "reasoning", "reasoning_text")
 
 
 # --- requests: messages and tools -------------------------------------------------------------
@@ -86,10 +89,15 @@ class Message:
         if isinstance(self.content, str):
             return self.content
         return "".join(
-            part.text if isinstance(part, TextPart) else str(part.get("text") or "")
+            part.text if isinstance(part, TextPart) else _part_text(part)
             for part in self.content or ()
-            if isinstance(part, (TextPart, Mapping))
         )
+
+    @property
+    def reasoning(self) -> str | None:
+        """The model's thoughts, whichever field or content part they came in; None: no such."""
+        parts = self.content if isinstance(self.content, Sequence) else None
+        return _reasoning(self.extra, parts)
 
 
 @frozen
@@ -220,6 +228,16 @@ class Usage:
     completion_tokens_details: dict[str, Any] | None = None
     extra: dict[str, Any] = field(factory=dict)
 
+    @property
+    def reasoning_tokens(self) -> int:
+        """The completion tokens spent on thoughts, as far as the service reports them."""
+        return _count(self.completion_tokens_details, "reasoning_tokens")
+
+    @property
+    def cached_tokens(self) -> int:
+        """The prompt tokens read from the service's cache, as far as it reports them."""
+        return _count(self.prompt_tokens_details, "cached_tokens")
+
 
 @frozen
 class Cost:
@@ -321,13 +339,27 @@ class ToolCallDelta:
 # A stream creates one of each of the next three per token, so they save the weak reference slot.
 @define(weakref_slot=False)
 class Delta:
-    """The part of a choice's message that a chunk adds."""
+    """The part of a choice's message that a chunk adds. ``content``: text, or a list of parts."""
 
     role: str | None = None
-    content: str | None = None
+    content: str | list[Any] | None = None
     refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
     extra: dict[str, Any] = field(factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The text that it adds: the content, or that of its text parts."""
+        content = self.content
+        if type(content) is list:
+            return "".join(_part_text(part) for part in content)
+        return content or ""  # type: ignore[return-value]
+
+    @property
+    def reasoning(self) -> str | None:
+        """The thoughts that it adds, whichever field or content part they come in."""
+        content = self.content
+        return _reasoning(self.extra, content if type(content) is list else None)
 
 
 @define(weakref_slot=False)
@@ -358,5 +390,47 @@ class ChatCompletionChunk:
         """The text that this chunk adds to choice 0; "" if it adds none."""
         choices = self.choices
         if len(choices) == 1:  # nearly always: saves a generator per token
-            return (choices[0].delta.content or "") if choices[0].index == 0 else ""
-        return "".join(choice.delta.content or "" for choice in choices if choice.index == 0)
+            choice = choices[0]
+            if choice.index != 0:
+                return ""
+            content = choice.delta.content
+            return content if type(content) is str else choice.delta.text
+        return "".join(choice.delta.text for choice in choices if choice.index == 0)
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts that this chunk adds to choice 0; "" if it adds none."""
+        return "".join(choice.delta.reasoning or "" for choice in self.choices if not choice.index)
+
+
+# The same thoughts by the names that services give them; a service that sends both repeats itself.
+_REASONING_FIELDS = ("reasoning_content", "reasoning")
+
+
+def _reasoning(extra: Mapping[str, Any], parts: Sequence[Any] | None) -> str | None:
+    for name in _REASONING_FIELDS:
+        if isinstance(text := extra.get(name), str) and text:
+            return text
+    if parts is None or isinstance(parts, str):
+        return None
+    thoughts = [_part_reasoning(part) for part in parts if isinstance(part, Mapping)]
+    return "".join(thoughts) or None
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) and part.get("type", "text") in TEXT_PARTS else ""
+
+
+def _part_reasoning(part: Mapping[str, Any]) -> str:
+    if (kind := part.get("type")) not in REASONING_PARTS:
+        return ""
+    thoughts = part.get(kind) or part.get("text") or ""
+    if isinstance(thoughts, str):
+        return thoughts
+    return "".join(map(_part_text, thoughts)) if isinstance(thoughts, list) else ""
+
+
+def _count(details: Mapping[str, Any] | None, name: str) -> int:
+    number = (details or {}).get(name)
+    return number if type(number) is int else 0

@@ -34,6 +34,7 @@ from laplas_async.wire.chunks import (
 from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
 from laplas_async.wire.error_body import is_failure, read_failure
 from laplas_async.wire.fast.text_form import SingleReader
+from laplas_async.wire.finish_reason import failed_choice
 from laplas_async.wire.large_json import LARGE
 from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
@@ -46,6 +47,7 @@ _DRAIN_BYTES = 64 * 1024
 _MOST_HELD_BACK = 64
 _DONE: Literal["done"] = "done"
 _Decoded = ChatCompletionChunk | FailureEvent | DecodeError | Literal["done"] | None
+_Block = _Decoded | list[Any]  # a block without blank lines may hold several events
 
 
 class StreamReader:
@@ -70,6 +72,7 @@ class StreamReader:
         "_index",
         "_large",
         "_parser",
+        "_pending",
         "_read_single",
         "_ready",
         "_watchdog",
@@ -91,7 +94,7 @@ class StreamReader:
         self.begun = False  # content has been received
         self.waiting = False  # a task is waiting for the next chunk
         self._choices = choices
-        self._parser = SSEParser()
+        self._parser = SSEParser(stray_json=True)
         self._decoder = ChunkDecoder()
         self._blocks: list[bytes] = []  # received, and not decoded from ``_at`` on
         self._at = 0
@@ -105,12 +108,13 @@ class StreamReader:
         # arrive slowly; None while anything else may follow.
         self._read_single: SingleReader | None = None
         self._contents = 0  # chunks with content, without those read by a form
-        self._large: asyncio.Future[_Decoded] | None = None  # the block at ``_at``, in a thread
+        self._large: asyncio.Future[_Block] | None = None  # the block at ``_at``, in a thread
         self._body_kind = BodyKind(max_bytes=MAX_BODY_BYTES)
         self._done = False  # [DONE] has been received
         self._at_end = False  # the transfer has ended cleanly
         self._ended = False
         self._failure: LaplasError | None = None
+        self._pending: LaplasError | None = None  # to be raised after the chunks that are ready
         self._watchdog = Watchdog(timeouts, sent_at)
 
     async def open(self) -> None:
@@ -176,7 +180,8 @@ class StreamReader:
 
     def completion(self) -> ChatCompletion:
         """What has been received so far."""
-        completion = self.accumulator.completion()
+        whole = self._ended and self._failure is None
+        completion = self.accumulator.completion(partial=not whole)
         completion.request_id = self.response.request_id
         completion.cost = self.cost
         return completion
@@ -194,7 +199,12 @@ class StreamReader:
     @property
     def finished(self) -> bool:
         """Every choice that was requested has its finish_reason."""
-        return self.accumulator.finished(self._choices)
+        return self._pending is None and self.accumulator.finished(self._choices)
+
+    @property
+    def settled(self) -> bool:
+        """It is ``finished``, and no content is expected any more."""
+        return self.finished and self.accumulator.settled(self._choices)
 
     @property
     def ended(self) -> bool:
@@ -217,7 +227,9 @@ class StreamReader:
         self._read_single = None
         try:
             while not self._ended:
-                if self._at < len(self._blocks) and not self._done:
+                if self._pending is not None:
+                    self._conclude(self._pending)
+                elif self._at < len(self._blocks) and not self._done:
                     if len(self._blocks[self._at]) > LARGE and not await self._decode_large():
                         break  # closed meanwhile
                     if self._decode_blocks():
@@ -242,7 +254,8 @@ class StreamReader:
         if self._at < len(self._blocks) or self._parser.pieces:
             return
         form = self._decoder.learner.form
-        if form is not None:
+        # After a finish reason, the text of a form would revoke it: that takes the general path.
+        if form is not None and not self.accumulator.can_end(form.index):
             self._read_single = form.single_reader(self.accumulator)
 
     def _split(self, data: bytes) -> list[bytes]:
@@ -258,11 +271,7 @@ class StreamReader:
             self._read_other(other)
             return True
         last = self._parser.unfinished()
-        chunk = None if last is None else self._judge(self._decode_event(last))
-        if chunk is None:
-            return False
-        self._ready.insert(0, chunk)
-        return True
+        return last is not None and self._deliver(self._decode_event(last)) is not None
 
     def _decode_blocks(self) -> bool:
         """Decode the next blocks; whether a chunk is ready now."""
@@ -280,11 +289,11 @@ class StreamReader:
             decoded = self._decode(block)
         else:
             decoded, self._large = self._large.result(), None
-        chunk = self._judge(decoded)
+        chunk = self._deliver(decoded)
         if chunk is None:
             return False
-        learner.learn(block, chunk)
-        self._ready.insert(0, chunk)
+        if isinstance(decoded, ChatCompletionChunk):
+            learner.learn(block, chunk)
         return True
 
     async def _decode_large(self) -> bool:
@@ -298,25 +307,60 @@ class StreamReader:
         await asyncio.wait([self._large])
         return not self._ended
 
-    def _decode(self, block: bytes) -> _Decoded:
+    def _decode(self, block: bytes) -> _Block:
         """Decode a block; it uses parser and decoder alone, so a thread can do it."""
         event = self._parser.read(block)
         return None if event is None else self._decode_event(event)
 
-    def _decode_event(self, event: ServerSentEvent) -> _Decoded:
-        data = event.data
+    def _decode_event(self, event: ServerSentEvent) -> _Block:
+        decoded = self._decode_data(event.data, event.event)
+        if not isinstance(decoded, DecodeError) or b"\n" not in event.data:
+            return decoded
+        # Events separated by single newlines, which the standard reads as one: each line is JSON.
+        lines = [self._decode_data(line, event.event) for line in event.data.split(b"\n")]
+        broken = any(isinstance(line, DecodeError) for line in lines[:-1])
+        return decoded if broken or not any(lines[:-1]) else lines
+
+    def _decode_data(self, data: bytes, kind: str) -> _Decoded:
         if data[:6] == b"[DONE]":
             return _DONE
-        if not data or data.isspace():
+        # A proxy may wrap a comment: "data: : PROCESSING".
+        if not data or data.isspace() or data[:1] == b":":
             return None
         try:
-            return self._decoder.decode(data, event.event)
+            return self._decoder.decode(data, kind)
         except (FailureEvent, DecodeError) as error:
             return error
+
+    def _deliver(self, decoded: _Block) -> ChatCompletionChunk | None:
+        """Make what was decoded ready; the last chunk of it, or None if there is none.
+
+        Raises what it reports, after chunks before it have been delivered.
+        """
+        delivered: ChatCompletionChunk | None = None
+        for item in decoded if isinstance(decoded, list) else (decoded,):
+            if self._done or self._pending is not None:
+                break
+            try:
+                chunk = self._judge(item)
+            except LaplasError as error:
+                if delivered is None:
+                    raise
+                self._pending = error
+                break
+            if chunk is not None:
+                self._ready.insert(0, chunk)
+                delivered = chunk
+        return delivered
 
     def _judge(self, decoded: _Decoded) -> ChatCompletionChunk | None:
         if isinstance(decoded, ChatCompletionChunk):
             self._add(decoded)
+            if (failure := _failed_choice(decoded)) is not None:
+                error = self._api_error(failure)
+                if not any(choice.delta.content for choice in decoded.choices):
+                    raise error
+                self._pending = error
             return decoded
         if isinstance(decoded, FailureEvent):
             raise self._api_error(decoded.body)
@@ -338,14 +382,12 @@ class StreamReader:
     def _read_other(self, body: bytes) -> None:
         """Read a body that is not a stream: one completion, an error in JSON, or a page."""
         try:
-            value = loads(body.lstrip(BLANK))
+            value = loads(_without_done(body.lstrip(BLANK)))
+            if isinstance(value, dict | list) and is_failure(value):
+                raise self._api_error(value)
             if isinstance(value, dict):
-                if is_failure(value):
-                    raise self._api_error(value)
-                chunk = chunk_from_completion(value)
-                self._add(chunk)
+                self._deliver(chunk_from_completion(value))
                 self._done = True
-                self._ready.insert(0, chunk)
                 return
         except DecodeError as error:
             message = read_failure(body.decode("utf-8", "replace")).message or str(error)
@@ -430,6 +472,23 @@ class StreamReader:
 
     def _redact(self, message: object) -> str:
         return str(self.response.redact(str(message)))
+
+
+def _failed_choice(chunk: ChatCompletionChunk) -> dict[str, Any] | None:
+    """The error of a choice that ended in a failure (law 1), or None."""
+    for choice in chunk.choices:
+        if choice.finish_reason is not None or choice.extra:
+            fields = {"finish_reason": choice.finish_reason, "error": choice.extra.get("error")}
+            if (failure := failed_choice({"choices": [fields]})) is not None:
+                return failure
+    return None
+
+
+def _without_done(body: bytes) -> bytes:
+    """Remove the ``data: [DONE]`` that some servers send after a completion."""
+    while (rest := body.rstrip()).endswith(b"[DONE]"):
+        body = rest.removesuffix(b"[DONE]").rstrip().removesuffix(b"data:")
+    return body
 
 
 def _no_form(item: object) -> ChatCompletionChunk:

@@ -32,8 +32,8 @@ class Watched(Protocol):
         ...
 
     @property
-    def finished(self) -> bool:
-        """Every choice has its finish_reason."""
+    def settled(self) -> bool:
+        """Every choice has its finish_reason, and no content is expected any more."""
         ...
 
     def close(self, reason: LaplasError | None = None) -> None:
@@ -125,7 +125,7 @@ class Watchdog:
 
     def _idle(self, stream: Watched) -> float | None:
         idle = self._timeouts.idle
-        if stream.finished:
+        if stream.settled:
             return min(idle or AFTER_FINISH_SECONDS, AFTER_FINISH_SECONDS)
         return idle
 

@@ -3,7 +3,6 @@
 It refuses to decide whether the stream was complete: it returns what has been received so far.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,15 +14,14 @@ from laplas_async.types import (
     Choice,
     ChunkChoice,
     Cost,
-    FunctionCall,
     Logprobs,
     Message,
     TokenLogprob,
-    ToolCall,
-    ToolCallDelta,
     Usage,
 )
 from laplas_async.wire.codec import cost_from
+from laplas_async.wire.fields import GrowingFields, GrowingParts
+from laplas_async.wire.tool_calls import GrowingCall, GrowingCalls
 
 # Pieces of a text before they are joined: fewer keep the last join short, more keep adding cheap.
 _MOST_PIECES = 4096
@@ -63,10 +61,18 @@ class Accumulator:
                 choice = self._choices[delta.index] = _Choice()
             choice.add(delta)
 
+    def extend(self, index: int, texts: Iterable[str]) -> None:
+        """Add texts to a choice that has begun; the fast way for chunks that add nothing else."""
+        pieces = self.pieces(index)
+        before = len(pieces)
+        pieces += filter(None, texts)
+        if len(pieces) > before and (end := self._choices[index].end).reason is not None:
+            end.invalidate()
+
     def pieces(self, index: int) -> list[str]:
         """The text of a choice that has begun, in pieces; append more that are not empty.
 
-        The fast way to ``add`` chunks that add nothing else. Call it again from time to time: it
+        For a choice without a finish reason (``can_end``). Call it again from time to time: it
         joins many pieces into one, so that memory and the last join stay small.
         """
         choice = self._choices[index]
@@ -85,15 +91,26 @@ class Accumulator:
         return bool(self._choices)
 
     def finished(self, choices: int = 1) -> bool:
-        """Whether at least ``choices`` have been received, each with its finish reason."""
+        """Whether at least ``choices`` have been received, each with proof of its end."""
         return len(self._choices) >= choices and all(
-            choice.finish_reason is not None for choice in self._choices.values()
+            choice.end.proven for choice in self._choices.values()
         )
+
+    def settled(self, choices: int = 1) -> bool:
+        """As ``finished``, and nothing suggests that more content may follow a finish reason."""
+        return self.finished(choices) and all(
+            choice.end.settled for choice in self._choices.values()
+        )
+
+    def can_end(self, index: int) -> bool:
+        """Whether a finish reason was received for a choice, so that content would revoke it."""
+        choice = self._choices.get(index)
+        return choice is not None and choice.end.reason is not None
 
     @property
     def has_content(self) -> bool:
         """Whether text, a refusal or a tool call has been received."""
-        return any(c.content or c.joined or c.refusal or c.calls for c in self._choices.values())
+        return any(choice.has_answer for choice in self._choices.values())
 
     @property
     def usage(self) -> Usage | None:
@@ -105,12 +122,18 @@ class Accumulator:
         """The cost reported so far."""
         return self._head.cost
 
-    def completion(self) -> ChatCompletion:
-        """What has been received so far, as an independent value."""
+    def completion(self, *, partial: bool = False) -> ChatCompletion:
+        """What has been received so far, as an independent value.
+
+        ``partial``: the stream did not end, so a finish reason that proves nothing is left out.
+        """
         head = self._head
         return ChatCompletion(
             id=head.id,
-            choices=[choice.value(index) for index, choice in sorted(self._choices.items())],
+            choices=[
+                choice.value(index, partial=partial)
+                for index, choice in sorted(self._choices.items())
+            ],
             created=head.created,
             model=head.model,
             usage=head.usage,
@@ -120,54 +143,35 @@ class Accumulator:
 
 
 @define(eq=False, repr=False)
-class _Fields:
-    """Unknown fields as they grow: text and lists are extended, everything else is replaced.
+class _End:
+    """The finish reason of a choice, and whether it proves that the choice is complete (law 1).
 
-    Text is kept in pieces: a model's reasoning arrives in such a field, token by token.
+    Some servers write a reason into every chunk, or one after the model's thoughts and another
+    after the text. So content after a reason revokes it. After that, a reason in a chunk with
+    content proves nothing any more, unless the first one came after thoughts alone.
     """
 
-    texts: dict[str, list[str]] = field(factory=dict)
-    others: dict[str, Any] = field(factory=dict)
+    reason: str | None = None  # the last one
+    proven: bool = False
+    settled: bool = False  # no content is expected to follow
+    _last: str | None = None
+    _careless: bool = False  # the server writes reasons before the end
+    _doubtful: bool = False  # the present reason came with content, or before any
 
-    def add(self, more: dict[str, Any]) -> None:
-        for name, value in more.items():
-            if isinstance(value, str):
-                self.texts.setdefault(name, []).append(value)
-            elif isinstance(value, list) and isinstance(old := self.others.get(name), list):
-                old.extend(value)
-            else:
-                self.others[name] = list(value) if isinstance(value, list) else value
+    def reach(self, reason: str, *, doubtful: bool, with_content: bool, after_answer: bool) -> None:
+        self.reason = self._last = reason
+        self.proven = not (self._careless and with_content)
+        self.settled = self.proven and after_answer and not with_content
+        self._doubtful = doubtful
 
-    def value(self) -> dict[str, Any]:
-        others = {k: list(v) if isinstance(v, list) else v for k, v in self.others.items()}
-        return others | {name: "".join(pieces) for name, pieces in self.texts.items()}
+    def invalidate(self) -> None:
+        if self.reason is not None:
+            self._careless = self._careless or self._doubtful
+            self.reason, self.proven, self.settled = None, False, False
 
-
-@define(eq=False, repr=False)
-class _Call:
-    """A tool call that is being received."""
-
-    id: str = ""
-    type: str = ""
-    name: str = ""
-    arguments: list[str] = field(factory=list)
-    extra: _Fields = field(factory=_Fields)
-    function_extra: _Fields = field(factory=_Fields)
-
-    def add(self, name: Any, arguments: Any) -> None:
-        # The name arrives whole, in pieces, or repeated with every piece of the arguments.
-        if isinstance(name, str) and name != self.name:
-            self.name += name
-        if isinstance(arguments, str) and arguments:
-            self.arguments.append(arguments)
-
-    def value(self) -> ToolCall:
-        return ToolCall(
-            id=self.id,
-            function=FunctionCall(self.name, "".join(self.arguments), self.function_extra.value()),
-            type=self.type or "function",
-            extra=self.extra.value(),
-        )
+    def reported(self, *, partial: bool) -> str | None:
+        """The reason to report: the last one, or for a partial response one that is proven."""
+        return self._last if self.proven or not partial else None
 
 
 @define(eq=False, repr=False)
@@ -180,36 +184,81 @@ class _Choice:
     gathered: int = 0  # pieces in it
     has_text: bool = False  # content was received, perhaps empty: "" is not None
     refusal: list[str] = field(factory=list)
-    calls: list[_Call] = field(factory=list)
-    by_index: dict[int, _Call] = field(factory=dict)
-    finish_reason: str | None = None
+    calls: GrowingCalls | None = None
+    parts: GrowingParts | None = None  # content that is a list; the text before ``joined``
+    end: _End = field(factory=_End)
     logprobs: Logprobs | None = None
-    logprobs_extra: _Fields = field(factory=_Fields)
+    logprobs_extra: GrowingFields = field(factory=GrowingFields)
     extra: dict[str, Any] = field(factory=dict)
-    message_extra: _Fields = field(factory=_Fields)
-    old_call: _Call | None = None
+    message_extra: GrowingFields = field(factory=GrowingFields)
+    old_call: GrowingCall | None = None
 
     def add(self, piece: ChunkChoice) -> None:
         delta = piece.delta
-        if delta.content is not None:
+        content = delta.content
+        if content is not None:
             self.has_text = True
-            if delta.content:
-                self.content.append(delta.content)
+            if content:
+                self._add_content(content)
         if delta.role and not self.role:
             self.role = delta.role
         if delta.refusal:
             self.refusal.append(delta.refusal)
         if delta.tool_calls:
-            for call in delta.tool_calls:
-                self._add_call(call)
+            if self.calls is None:
+                self.calls = GrowingCalls()
+            self.calls.add(delta.tool_calls)
         if delta.extra:
             self._add_extra(delta.extra)
-        if piece.finish_reason is not None:
-            self.finish_reason = piece.finish_reason
+        if piece.finish_reason is not None or self.end.reason is not None:
+            self._add_reason(piece)
         if piece.logprobs is not None:
             self._add_logprobs(piece.logprobs)
         if piece.extra:
             self.extra.update(piece.extra)
+
+    def _add_content(self, content: str | list[Any]) -> None:
+        if isinstance(content, str):
+            self.content.append(content)
+            return
+        if self.parts is None:
+            self.parts = GrowingParts()
+        self._move_text(self.parts)
+        for part in content:
+            self.parts.add(part)
+
+    def _move_text(self, parts: GrowingParts) -> None:
+        """Move the text after the last part into a part, before more parts follow it."""
+        if self.content or self.joined:
+            self.gather()
+            parts.add({"type": "text", "text": "".join(self.joined)})
+            self.joined.clear()
+
+    def _add_reason(self, piece: ChunkChoice) -> None:
+        delta = piece.delta
+        adds = bool(delta.content or delta.tool_calls or delta.refusal or delta.reasoning)
+        if adds:
+            self.end.invalidate()
+        if piece.finish_reason is not None:
+            starts = not (adds or self.has_answer or self.parts or self.message_extra.texts)
+            self.end.reach(
+                piece.finish_reason,
+                doubtful=adds or starts,
+                with_content=adds,
+                after_answer=self.has_answer,
+            )
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether text, a refusal or a tool call has been received, not only thoughts."""
+        return bool(
+            self.content
+            or self.joined
+            or self.refusal
+            or self.calls
+            or self.old_call
+            or (self.parts is not None and self.parts.has_answer)
+        )
 
     def gather(self) -> None:
         """Join the pieces of the content, keeping the list object, which forms append to."""
@@ -222,43 +271,10 @@ class _Choice:
         old = extra.get("function_call")
         if type(old) is dict:
             if self.old_call is None:
-                self.old_call = _Call()
+                self.old_call = GrowingCall()
             self.old_call.add(old.get("name"), old.get("arguments"))
             extra = {name: value for name, value in extra.items() if name != "function_call"}
         self.message_extra.add(extra)
-
-    def _add_call(self, delta: ToolCallDelta) -> None:
-        call = self._find_call(delta)
-        if call is None:
-            call = _Call()
-            self.calls.append(call)
-        if delta.index is not None:
-            self.by_index[delta.index] = call
-        if delta.id:
-            call.id = delta.id
-        if delta.type:
-            call.type = delta.type
-        if delta.extra:
-            call.extra.add(delta.extra)
-        function = delta.function
-        if function is not None:
-            call.add(function.name, function.arguments)
-            if function.extra:
-                call.function_extra.add(function.extra)
-
-    def _find_call(self, delta: ToolCallDelta) -> _Call | None:
-        """The call to which a piece belongs; None: it begins a new one."""
-        if delta.index is not None:
-            call = self.by_index.get(delta.index)
-        else:
-            call = self.calls[-1] if self.calls else None
-            if call is not None and not delta.id and delta.function and delta.function.name:
-                # Neither index nor id, but a name: a new call, unless this one is incomplete.
-                return None if call.name and _is_whole(call.arguments) else call
-        if call is not None and delta.id and call.id and delta.id != call.id:
-            # The same index with a new id is a new call, or an earlier one continued.
-            return next((known for known in self.calls if known.id == delta.id), None)
-        return call
 
     def _add_logprobs(self, more: Logprobs) -> None:
         if self.logprobs is None:
@@ -268,10 +284,14 @@ class _Choice:
         if more.extra:
             self.logprobs_extra.add(more.extra)
 
-    def value(self, index: int) -> Choice:
+    def value(self, index: int, *, partial: bool) -> Choice:
         text = "".join([*self.joined, *self.content])
-        # A stream may open with content "" although only tool calls or a refusal follow.
-        has_text = bool(text) or (self.has_text and not self.calls and not self.refusal)
+        content: str | list[Any] | None = text
+        if self.parts is not None:
+            content = self.parts.value(then=text)
+        elif not text and (not self.has_text or self.calls or self.refusal):
+            # A stream may open with content "" although only tool calls or a refusal follow.
+            content = None
         lp = self.logprobs
         extra = self.message_extra.value()
         if self.old_call is not None:
@@ -281,12 +301,12 @@ class _Choice:
             index=index,
             message=Message(
                 role=self.role or "assistant",
-                content=text if has_text else None,
-                tool_calls=[call.value() for call in self.calls] or None,
+                content=content,
+                tool_calls=[call.value() for call in self.calls.calls] if self.calls else None,
                 refusal="".join(self.refusal) or None,
                 extra=extra,
             ),
-            finish_reason=self.finish_reason,
+            finish_reason=self.end.reported(partial=partial),
             logprobs=lp
             and Logprobs(_copied(lp.content), _copied(lp.refusal), self.logprobs_extra.value()),
             extra=dict(self.extra),
@@ -305,16 +325,6 @@ def _extended(
     tokens = [] if tokens is None else tokens
     tokens.extend(more)
     return tokens
-
-
-def _is_whole(arguments: list[str]) -> bool:
-    if not arguments or not arguments[-1].endswith("}"):
-        return False  # decided without parsing everything again for each piece
-    try:
-        json.loads("".join(arguments))
-    except ValueError:
-        return False
-    return True
 
 
 def _later(old: Usage, new: Usage) -> Usage:

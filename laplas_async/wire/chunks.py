@@ -34,11 +34,13 @@ class ChunkDecoder:
     becomes U+FFFD. So every text that is returned can be encoded.
     """
 
-    __slots__ = ("_halves", "_repairing", "learner")
+    __slots__ = ("_halves", "_has_text", "_messages", "_repairing", "learner")
 
     def __init__(self) -> None:
         self._halves: dict[_Place, str] = {}
         self._repairing = False
+        self._has_text = False  # text was received
+        self._messages = False  # it came in messages instead of deltas
         self.learner = FormLearner()
 
     def decode(self, data: bytes, event: str = "") -> ChatCompletionChunk | None:
@@ -58,7 +60,10 @@ class ChunkDecoder:
             return None  # an unknown kind of event (law 8)
         if type(body) is not dict:
             raise DecodeError(f"expected a chunk, got {quote(data)}")
-        return direct_chunk(body) or structure(body, ChatCompletionChunk)
+        chunk = direct_chunk(body) or structure(body, ChatCompletionChunk)
+        if not self._has_text:
+            self._has_text = any(choice.delta.content for choice in chunk.choices)
+        return chunk
 
     def _load(self, data: bytes) -> Any:
         try:
@@ -67,6 +72,8 @@ class ChunkDecoder:
             body = loads_raw(data)
             self._repairing = True
             self.learner.disable()  # half a character may come where only text was expected
+        if b'"message"' in data and (self._messages or not self._has_text):
+            self._messages = _messages_to_deltas(body) or self._messages
         if self._repairing:
             try:
                 self._join_halves(body)
@@ -115,6 +122,23 @@ class ChunkDecoder:
                 delta[name] = "\ufffd"
 
 
+def _messages_to_deltas(body: Any) -> bool:
+    """Make a delta of each whole message that takes its place; whether there was one.
+
+    After deltas with text it is not called: the message repeats what they added.
+    """
+    found = False
+    for choice in _dicts(body, "choices"):
+        message = choice.get("message")
+        if type(message) is dict and message and not choice.get("delta"):
+            for place, call in enumerate(_dicts(message, "tool_calls")):
+                call.setdefault("index", place)
+            choice["delta"] = choice.pop("message")
+            body.pop("object", None)
+            found = True
+    return found
+
+
 def _whole(value: Any) -> int | None:
     return value if type(value) is int else None
 
@@ -136,7 +160,8 @@ def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
             raise DecodeError(f"expected a choice, got {quote(choice)}")
         plain = {k: v for k, v in choice.items() if k != "message"}
         value = structure(plain, ChunkChoice)
-        value.delta = structure(choice.get("message") or {}, Delta)
+        if choice.get("message") is not None:
+            value.delta = structure(choice["message"], Delta)
         for place, call in enumerate(value.delta.tool_calls or ()):
             call.index = place if call.index is None else call.index
         chunk.choices.append(value)

@@ -168,17 +168,13 @@ def _text(value: Any, _: Any = None) -> str:
     raise DecodeError(f"expected text, got {quote(value)}")
 
 
-def _delta_text(value: Any, _: Any = None) -> str:
-    """Content as a list of parts, as some servers stream it, is the text of its text parts."""
-    if type(value) is list:
-        return "".join(
-            _text(part.get("text", "")) for part in value if type(part) is dict and "text" in part
-        )
-    return _text(value)
-
-
 def _content(value: Any, _: Any = None) -> str | list[Any]:
     return value if type(value) is list else _text(value)
+
+
+def _finish_reason(value: Any, _: Any = None) -> str | None:
+    """An empty reason is what some servers write for null (sglang, Ollama, LocalAI)."""
+    return _text(value) or None
 
 
 def _json_text(value: Any, _: Any = None) -> str:
@@ -236,7 +232,9 @@ _REQUIRED: dict[type, tuple[str, ...]] = {
 }
 _HOOKS: dict[tuple[type, str], _Structure] = {
     (Message, "content"): _content,
-    (Delta, "content"): _delta_text,
+    (Delta, "content"): _content,
+    (Choice, "finish_reason"): _finish_reason,
+    (ChunkChoice, "finish_reason"): _finish_reason,
     (FunctionCall, "arguments"): _json_text,
     (FunctionCallDelta, "arguments"): _json_text,
     (Choice, "index"): _index,

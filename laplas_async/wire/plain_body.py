@@ -89,7 +89,7 @@ def _read_completion(body: Any) -> ChatCompletion:
 
 
 def _read_events(data: bytes) -> ChatCompletion:
-    parser, decoder, accumulator = SSEParser(), ChunkDecoder(), Accumulator()
+    parser, decoder, accumulator = SSEParser(stray_json=True), ChunkDecoder(), Accumulator()
     events = parser.feed(data)
     last = parser.unfinished()
     done = False

@@ -14,6 +14,7 @@ from laplas_async.errors import StreamProtocolError
 
 # Law 5. An event with log probabilities or an image fits; an endless line does not.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+BARE = "json"  # the kind of an event that is JSON without ``data:``
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -31,6 +32,10 @@ class SSEParser:
     ``max_event_bytes`` bounds one event, comments and unfinished lines included; past it, a
     ``StreamProtocolError`` is raised, after the events before it have been returned.
 
+    ``stray_json``: where a block has no data, also look for what the standard ignores but failing
+    servers send: ``error: {...}``, an event of kind ``error``, and JSON at the start of a line, an
+    event of kind ``BARE``.
+
     ``last_event_id`` and ``retry`` (milliseconds) are the latest values in the stream.
     """
 
@@ -40,15 +45,17 @@ class SSEParser:
         "_failure",
         "_max",
         "_size",
+        "_stray_json",
         "last_event_id",
         "pieces",
         "retry",
     )
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES, stray_json: bool = False) -> None:
         self.last_event_id = ""
         self.retry: int | None = None
         self._max = max_event_bytes
+        self._stray_json = stray_json
         # What has been received of an unfinished event, in pieces, so that a line of megabytes in
         # small pieces is joined once. Its line ends are LF already.
         self.pieces: list[bytes] = []
@@ -146,7 +153,7 @@ class SSEParser:
         return blocks
 
     def read(self, block: bytes) -> ServerSentEvent | None:
-        """The event in a block of ``split``; None if it holds none."""
+        """Return the event in a block of ``split``; None if it holds none."""
         # By far the most common event is one line of data.
         if block[:6] == b"data: " and b"\n" not in block:
             return ServerSentEvent(block[6:])
@@ -166,6 +173,10 @@ class SSEParser:
             elif name == b"retry" and value.isdigit() and len(value) < 19:
                 self.retry = int(value)
             # Everything else is ignored, comments (an empty name) too.
+        if self._stray_json and lines in ([], [b"[DONE]"]):
+            stray = _stray_event(block)
+            if stray is not None:
+                return stray
         if not lines:
             return None
         return ServerSentEvent(b"\n".join(lines), kind.decode("utf-8", "replace"))
@@ -181,3 +192,16 @@ class SSEParser:
         self._failure = StreamProtocolError(
             f"an event of the stream is larger than {self._max} bytes"
         )
+
+
+def _stray_event(block: bytes) -> ServerSentEvent | None:
+    """Return JSON that a block holds outside of ``data``, as servers send it that fail."""
+    bare: list[bytes] = []
+    for line in block.split(b"\n"):
+        if line.startswith(b"error:"):
+            return ServerSentEvent(line[6:].strip(), "error")
+        if line.startswith((b"data:", b"event:")):
+            continue
+        if bare or line.startswith(b"{"):
+            bare.append(line)
+    return ServerSentEvent(b"\n".join(bare), BARE) if bare else None

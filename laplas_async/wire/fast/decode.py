@@ -64,7 +64,7 @@ def _choice(choice: Any) -> ChunkChoice | None:
     return ChunkChoice(
         index,
         Delta(role, content, None, None, _others(delta, _DELTA)),
-        reason,
+        reason or None,  # some servers write an empty reason for null
         None,
         _others(choice, _CHOICE),
     )

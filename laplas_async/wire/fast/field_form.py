@@ -110,7 +110,7 @@ class FieldForm:
         """Add its items to the completion: all texts, and the last value of all other places."""
         *before, last = items
         at = self._text_at
-        accumulator.pieces(self.index).extend([text for item in before if (text := item[at])])
+        accumulator.extend(self.index, [item[at] for item in before])
         accumulator.add(self.chunk(last))
 
     def single_reader(self, accumulator: Accumulator) -> SingleReader:

@@ -73,8 +73,7 @@ class TextForm:
 
     def add(self, items: list[Any], accumulator: Accumulator) -> None:
         """Add the texts to the completion."""
-        pieces = accumulator.pieces(self.index)
-        pieces += filter(None, items)
+        accumulator.extend(self.index, items)
 
     def single_reader(self, accumulator: Accumulator) -> SingleReader:
         """A function for bytes that may be exactly one event of this form, and nothing else.

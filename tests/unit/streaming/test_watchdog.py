@@ -57,7 +57,7 @@ class Stream:
     begun: bool = False
     waiting: bool = True
     progress: int = 0
-    finished: bool = False
+    settled: bool = False
     errors: list[LaplasError | None] = field(factory=list)
 
     def close(self, reason: LaplasError | None = None) -> None:
@@ -140,7 +140,7 @@ def test_the_idle_timeout_is_short_after_the_last_finish_reason() -> None:
     scene.stream.begun = True
     watchdog = scene.begin()
     scene.clock.advance(1.0)
-    scene.stream.finished, scene.stream.progress = True, 1
+    scene.stream.settled, scene.stream.progress = True, 1
     watchdog.check(scene.stream)
     scene.clock.advance(AFTER_FINISH_SECONDS - 0.01)
     assert not scene.errors

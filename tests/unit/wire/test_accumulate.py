@@ -109,7 +109,7 @@ def completions(draw: st.DrawFn) -> ChatCompletion:
             Choice(
                 index,
                 draw(messages()),
-                draw(st.none() | SHORT),
+                draw(st.none() | st.text(min_size=1, max_size=4)),
                 draw(st.none() | LOGPROBS),
                 draw(UNKNOWN),
             )
@@ -470,3 +470,27 @@ def test_many_pieces_are_gathered_and_nothing_is_lost() -> None:
     assert accumulator.completion().text == expected
     known.clear()
     assert accumulator.has_content
+
+
+def test_a_reason_after_thoughts_alone_ends_but_does_not_shorten_the_wait() -> None:
+    """Some services write "stop" after the thoughts, and the text seconds later."""
+    accumulator = Accumulator()
+    accumulator.add(
+        ChatCompletionChunk(choices=[ChunkChoice(delta=Delta(extra={"reasoning": "x"}))])
+    )
+    accumulator.add(chunk(finish_reason="stop"))
+    assert accumulator.finished()
+    assert not accumulator.settled()
+    accumulator.add(ChatCompletionChunk(choices=[ChunkChoice(delta=Delta(content="y"))]))
+    assert not accumulator.finished()
+    accumulator.add(chunk(finish_reason="stop"))
+    assert accumulator.settled()
+
+
+def test_a_reason_with_text_does_not_shorten_the_wait() -> None:
+    """It may be in every chunk."""
+    accumulator = Accumulator()
+    both = ChunkChoice(delta=Delta(content="y"), finish_reason="stop")
+    accumulator.add(ChatCompletionChunk(choices=[both]))
+    assert accumulator.finished()
+    assert not accumulator.settled()

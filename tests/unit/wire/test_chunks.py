@@ -31,10 +31,7 @@ def read(*events: bytes) -> list[ChatCompletionChunk]:
 
 def texts(chunks: list[ChatCompletionChunk], index: int = 0) -> str:
     return "".join(
-        choice.delta.content or ""
-        for chunk in chunks
-        for choice in chunk.choices
-        if choice.index == index
+        choice.delta.text for chunk in chunks for choice in chunk.choices if choice.index == index
     )
 
 

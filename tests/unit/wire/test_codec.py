@@ -135,7 +135,9 @@ MESSAGE = object_of(
     tool_calls=CALLS,
 )
 CHOICE = object_of(
-    {"index": INTS, "message": MESSAGE}, finish_reason=st.text(max_size=5), logprobs=LOGPROBS
+    {"index": INTS, "message": MESSAGE},
+    finish_reason=st.text(min_size=1, max_size=5),
+    logprobs=LOGPROBS,
 )
 DETAILS = st.dictionaries(st.text(max_size=3), INTS, max_size=2)
 USAGE = object_of(
@@ -168,7 +170,7 @@ CHUNK = object_of(
         "choices": st.lists(
             object_of(
                 {"index": INTS, "delta": DELTA},
-                finish_reason=st.text(max_size=5),
+                finish_reason=st.text(min_size=1, max_size=5),
                 logprobs=LOGPROBS,
             ),
             max_size=2,
@@ -389,7 +391,7 @@ def test_arguments_sent_as_an_object_become_json_text() -> None:
 
 def test_a_delta_s_content_parts_are_their_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "thinking"}, {"type": "text", "text": "b"}]
-    assert structure({"content": parts}, Delta).content == "ab"
+    assert structure({"content": parts}, Delta).text == "ab"
 
 
 def test_an_empty_list_of_tool_calls_is_none() -> None:
