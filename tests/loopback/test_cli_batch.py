@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from laplas_async.cli import main
-from laplas_async.simulator import Counters, Fault, Simulator
+from laplas_async.simulator import Counts, Fault, Simulator
 
 PATIENCE = 20.0
 # A shell's background jobs, and so their children, ignore SIGINT: the test's own must not.
@@ -120,8 +120,8 @@ def read_until(number: int, mark: str) -> str:
     return received.decode()
 
 
-def in_flight(number: int) -> Callable[[Counters], bool]:
-    def reached(counts: Counters) -> bool:
+def in_flight(number: int) -> Callable[[Counts], bool]:
+    def reached(counts: Counts) -> bool:
         return bool(counts.in_flight == number)
 
     return reached
