@@ -31,6 +31,7 @@ class Completions:
         stream: Literal[False] | None = False,
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion: ...
@@ -44,6 +45,7 @@ class Completions:
         stream: Literal[True],
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
@@ -56,6 +58,7 @@ class Completions:
         stream: bool | None = False,
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion | ChatStream:
@@ -70,6 +73,7 @@ class Completions:
             "model": model,
             "timeouts": timeout,
             "extra_headers": extra_headers,
+            "extra_query": extra_query,
             "extra_body": extra_body,
             **parameters,
         }

@@ -4,9 +4,10 @@ It composes the parts and decides nothing itself: ``wire.request`` checks and en
 ``pacing`` decides when it is sent, ``calls`` how often, ``streaming`` whether a stream was whole.
 """
 
+import asyncio
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from attrs import evolve
 
 from laplas_async.calls.attempt import complete, open_stream
+from laplas_async.calls.catalog import fetch
 from laplas_async.calls.fanout import Fan, OutcomeStream, Requests
 from laplas_async.calls.lifetime import Lifetime
 from laplas_async.calls.policy import RetryPolicy
 from laplas_async.calls.retrying import AttemptContext, run
 from laplas_async.chat import Chat, Completions
-from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError
-from laplas_async.http.endpoint import check_headers
+from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError, NotFoundError
+from laplas_async.http.endpoint import check_headers, check_query
 from laplas_async.http.transport import ClientSession, Transport
 from laplas_async.observe.events import EventPublisher, Listener
 from laplas_async.pacing.gate import Gate, Pace
@@ -32,10 +34,13 @@ from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import (
     DEFAULT_MODEL,
+    Balance,
     ChatCompletion,
     MessageLike,
+    Model,
     RequestParameters,
 )
+from laplas_async.wire.catalog import closest_models, decode_balance, decode_models
 from laplas_async.wire.request import encode_request
 
 if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
@@ -49,7 +54,8 @@ if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
 T = TypeVar("T")
 # Outcomes of a map that are kept for its reader: a few MB of completions at most.
 _BUFFER = 1000
-_SETTINGS = ("model", "timeouts", "extra_headers", "extra_body")  # of a call, not its parameters
+# Settings of a call, in contrast to the parameters of its request.
+_SETTINGS = ("model", "timeouts", "retry", "extra_headers", "extra_query", "extra_body")
 _LOOP_ARGUMENTS = (
     "price",
     "max_retries",
@@ -58,6 +64,7 @@ _LOOP_ARGUMENTS = (
     "approve",
     "context",
 )
+_SUGGESTION_TIMEOUT = 5.0  # seconds; the error of a misspelled model is worth no more waiting
 DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
@@ -116,6 +123,7 @@ class LaplasClient:
         self._output_modes: dict[str, str] = {}  # of typed answers, by model: what was accepted
         # Whether responses state their cost: so does the default service, WIRE.md, "Response".
         self._cost_is_known = base_url is None and default_url == DEFAULT_BASE_URL
+        self._models: list[Model] | None = None
         self.chat = Chat(Completions(self.complete, self.stream))
 
     @property
@@ -137,7 +145,9 @@ class LaplasClient:
         *,
         model: str | None = None,
         timeouts: Timeouts | float | None = None,
+        retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion:
@@ -145,8 +155,8 @@ class LaplasClient:
 
         ``messages`` is a string (the user's message) or a list of messages, attrs values or plain
         dicts. The parameters are the API's own, see ``RequestParameters``; ``extra_body`` holds
-        fields that this library does not know. ``timeouts`` for this call; a number is the total
-        in seconds.
+        fields that this library does not know, ``extra_query`` what is added to the URL.
+        ``timeouts`` and ``retry`` for this call; a number is the total in seconds.
 
         Raises ``ConfigError`` before anything is sent, ``APIError`` for an error response,
         ``TransportError`` if there was no response; after the retries that the policy allows, with
@@ -156,16 +166,23 @@ class LaplasClient:
         self._lifetime.check_open()
         body = self._encode(messages, model, parameters, extra_body, stream=False)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
+        query = check_query(extra_query)
+        retry = _checked(retry or self.retry, RetryPolicy, "retry")
 
         async def send(attempt: AttemptContext) -> ChatCompletion:
-            return await complete(self._transport, attempt, body, limits, headers)
+            return await complete(
+                self._transport, attempt, body, limits, headers=headers, query=query
+            )
 
         scope = self._lifetime.begin_call()
         try:
             async with scope:
                 done = await run(
-                    send, self.gate, self.retry, size=_size(body, parameters), events=self._events
+                    send, self.gate, retry, size=_size(body, parameters), events=self._events
                 )
+        except NotFoundError as error:
+            await self._suggest_models(error, model)
+            raise
         except TimeoutError as error:
             if isinstance(error, LaplasError):
                 raise
@@ -184,7 +201,9 @@ class LaplasClient:
         into: None = None,
         model: str | None = None,
         timeouts: Timeouts | float | None = None,
+        retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
@@ -198,7 +217,9 @@ class LaplasClient:
         mode: "Mode" = "auto",
         model: str | None = None,
         timeouts: Timeouts | float | None = None,
+        retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ParsedStream[T]": ...
@@ -211,7 +232,9 @@ class LaplasClient:
         mode: "Mode" = "auto",
         model: str | None = None,
         timeouts: Timeouts | float | None = None,
+        retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ChatStream | ParsedStream[Any]":
@@ -231,7 +254,9 @@ class LaplasClient:
                 {
                     "model": model,
                     "timeouts": timeouts,
+                    "retry": retry,
                     "extra_headers": extra_headers,
+                    "extra_query": extra_query,
                     "extra_body": extra_body,
                     **parameters,
                 },
@@ -240,16 +265,28 @@ class LaplasClient:
         body = self._encode(messages, model, parameters, extra_body, stream=True)
         size = _size(body, parameters)
         limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
+        query = check_query(extra_query)
+        retry = _checked(retry or self.retry, RetryPolicy, "retry")
 
         async def send(attempt: AttemptContext) -> StreamReader:
             return await open_stream(
-                self._transport, attempt, body, limits, headers=headers, choices=size.choices
+                self._transport,
+                attempt,
+                body,
+                limits,
+                headers=headers,
+                choices=size.choices,
+                query=query,
             )
 
         async def begin() -> Begun:
             self._lifetime.check_open()
             self._lifetime.streams.add(stream)
-            done = await run(send, self.gate, self.retry, size=size, events=self._events)
+            try:
+                done = await run(send, self.gate, retry, size=size, events=self._events)
+            except NotFoundError as error:
+                await self._suggest_models(error, model)
+                raise
             return Begun(done.result, done.attempt, done.attempts)
 
         stream = ChatStream(begin, self._lifetime.end_stream)
@@ -368,6 +405,19 @@ class LaplasClient:
         self._lifetime.fans.add(fan)
         return OutcomeStream(fan)
 
+    async def models(self, *, refresh: bool = False) -> list[Model]:
+        """The service's models. ``GET /models``, once: kept until ``refresh``.
+
+        Raises as ``complete`` does. Cancelling it closes the connection.
+        """
+        if self._models is None or refresh:
+            self._models = await self._fetch("models", decode_models)
+        return list(self._models)
+
+    async def balance(self) -> Balance:
+        """What is left on the account. ``GET /billing/balance``. Raises as ``complete`` does."""
+        return await self._fetch("billing/balance", decode_balance)
+
     @property
     def pace(self) -> Pace:
         """The learned limits, and how much is in flight and waiting."""
@@ -466,6 +516,33 @@ class LaplasClient:
             open_stream=partial(self.stream, **settings) if stream else None,
             **own,
         )
+
+    async def _fetch(self, path: str, decode: Callable[[bytes], T]) -> T:
+        self._lifetime.check_open()
+        scope = self._lifetime.begin_call()
+        try:
+            async with scope:
+                return await fetch(
+                    self._transport, path, decode, timeouts=self.timeouts, retry=self.retry
+                )
+        except TimeoutError as error:
+            if isinstance(error, LaplasError):
+                raise
+            raise ConnectionFailedError("the client was closed during the call") from None
+        finally:
+            self._lifetime.end_call(scope)
+
+    async def _suggest_models(self, error: NotFoundError, model: str | None) -> None:
+        """Add the ids most like an unknown one to its error, if the service lists any in time."""
+        wanted = self.model if model is None else model
+        try:
+            async with asyncio.timeout(_SUGGESTION_TIMEOUT):
+                known = [found.id for found in await self.models()]
+        except (LaplasError, TimeoutError):
+            return
+        near = [] if wanted in known else closest_models(wanted, known)
+        if near:
+            error.args = (f"{error.message}; the closest models: {', '.join(near)}",)
 
     def _encode(
         self,

@@ -5,6 +5,7 @@ Nothing else leaves the library except asyncio's cancellation. No error contains
 module refuses to decide which error a response is (``wire.error_body`` does).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -40,7 +41,8 @@ class APIError(LaplasError):
 
     ``status`` is the HTTP status (or the one inside a 2xx body), ``code`` the service's name for
     the error, ``retry_after`` the seconds it asks to wait, ``body`` the response body (JSON values,
-    or text, shortened). None for what the response does not contain.
+    or text, shortened). None for what the response does not contain. ``headers`` are the
+    response's, with lower-case names.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class APIError(LaplasError):
         request_id: str | None = None,
         retry_after: float | None = None,
         body: Any = None,
+        headers: Mapping[str, str] | None = None,
         attempts: tuple[Attempt, ...] = (),
     ) -> None:
         super().__init__(message)
@@ -60,6 +63,7 @@ class APIError(LaplasError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.body = body
+        self.headers = dict(headers or {})
         self.attempts = attempts
 
 

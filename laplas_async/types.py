@@ -280,8 +280,9 @@ class Choice:
 class ChatCompletion:
     """A complete response (``chat.completion``), streamed or not.
 
-    ``created`` is seconds since the epoch. ``request_id``, ``cost`` and ``attempts`` describe how
-    it was obtained, and are ignored when two completions are compared.
+    ``created`` is seconds since the epoch. ``request_id``, ``cost``, ``attempts`` and ``headers``
+    (the response's, with lower-case names) describe how it was obtained, and are ignored when two
+    completions are compared.
     """
 
     id: str = ""
@@ -294,6 +295,7 @@ class ChatCompletion:
     request_id: str | None = field(default=None, eq=False, kw_only=True)
     cost: Cost | None = field(default=None, eq=False, kw_only=True)
     attempts: tuple[Attempt, ...] = field(default=(), eq=False, kw_only=True)
+    headers: Mapping[str, str] = field(factory=dict, eq=False, repr=False, kw_only=True)
 
     @property
     def message(self) -> Message:
@@ -434,3 +436,49 @@ def _part_reasoning(part: Mapping[str, Any]) -> str:
 def _count(details: Mapping[str, Any] | None, name: str) -> int:
     number = (details or {}).get(name)
     return number if type(number) is int else 0
+
+
+# --- the service's other endpoints ------------------------------------------------------------
+
+
+@frozen
+class Model:
+    """A model of the service; None where the service does not say.
+
+    ``context_length`` and ``max_output_tokens`` in tokens; ``features`` such as
+    ``openai/chat-completion.stream``; ``endpoints`` paths such as ``/v1/chat/completions``.
+    ``extra`` is everything else the service lists, ``info`` whole.
+    """
+
+    id: str
+    type: str | None = None
+    name: str | None = None
+    developer: str | None = None
+    description: str | None = None
+    context_length: int | None = None
+    max_output_tokens: int | None = None
+    features: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    created: int | None = None
+    extra: dict[str, Any] = field(factory=dict)
+
+    def has_feature(self, name: str) -> bool:
+        """Whether it has a feature, by its whole name or by the end of it (``function``)."""
+        return any(
+            feature == name or feature.endswith((f".{name}", f"/{name}"))
+            for feature in self.features
+        )
+
+
+@frozen
+class Balance:
+    """What is left on the account, in the service's credits."""
+
+    credits: float
+    low_balance: bool | None = None
+    low_balance_threshold: float | None = None
+    last_updated: str | None = None
+    auto_debit_status: str | None = None
+    status: str | None = None
+    status_explanation: str | None = None
+    extra: dict[str, Any] = field(factory=dict)

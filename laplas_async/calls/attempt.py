@@ -33,10 +33,11 @@ async def send(
     headers: Mapping[str, str],
     *,
     stream: bool,
+    query: Mapping[str, str] | None = None,
 ) -> Response:
     """Send it; a response that is no success is raised as its error."""
     response = await transport.send(
-        body, stream=stream, connect_timeout=timeouts.connect, headers=headers
+        body, stream=stream, connect_timeout=timeouts.connect, headers=headers, query=query
     )
     attempt.status, attempt.request_id = response.status, response.request_id
     if 200 <= response.status < 300:
@@ -54,13 +55,17 @@ async def complete(
     attempt: AttemptContext,
     body: bytes,
     timeouts: Timeouts,
+    *,
     headers: Mapping[str, str],
+    query: Mapping[str, str] | None = None,
 ) -> ChatCompletion:
     """Send it, and read the completion. Cancelling it closes the connection."""
     total = timeouts.total_for(stream=False)
     try:
         async with asyncio.timeout(total):
-            response = await send(transport, attempt, body, timeouts, headers, stream=False)
+            response = await send(
+                transport, attempt, body, timeouts, headers, stream=False, query=query
+            )
             try:
                 data = await response.read_all()
             except BaseException:
@@ -83,6 +88,7 @@ async def open_stream(
     *,
     headers: Mapping[str, str],
     choices: int,
+    query: Mapping[str, str] | None = None,
 ) -> StreamReader:
     """Send it; return when the first content has been received, or the end."""
     sent_at = asyncio.get_running_loop().time()
@@ -94,7 +100,9 @@ async def open_stream(
     )
     try:
         async with asyncio.timeout(timeout):
-            response = await send(transport, attempt, body, timeouts, headers, stream=True)
+            response = await send(
+                transport, attempt, body, timeouts, headers, stream=True, query=query
+            )
     except TimeoutError as error:
         if isinstance(error, LaplasError):
             raise
@@ -125,6 +133,7 @@ def read_completion(response: Response, data: bytes) -> ChatCompletion:
             body=response.redact(quote(data, 2000)),
         ) from None
     completion.request_id = response.request_id
+    completion.headers = response.plain_headers
     if completion.cost is None:
         completion.cost = cost_from(None, response.headers)
     return completion

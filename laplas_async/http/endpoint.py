@@ -58,6 +58,20 @@ def check_headers(headers: Mapping[Any, Any] | None) -> dict[str, str]:
     return checked
 
 
+def check_query(query: Mapping[Any, Any] | None) -> dict[str, str] | None:
+    """Return a call's additions to the URL, as strings. Raises ``ConfigError``."""
+    if query is None:
+        return None
+    if not isinstance(query, Mapping):
+        raise ConfigError("extra_query: must be a mapping of names to values")
+    checked: dict[str, str] = {}
+    for name, value in query.items():
+        if not isinstance(name, str) or not isinstance(value, str | int | float):
+            raise ConfigError(f"extra_query: {name!r} must be a name with a string or a number")
+        checked[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return checked
+
+
 def check_header_value(name: str, value: object) -> str:
     """Return a header's value, validated. Raises ``ConfigError``, which names but not shows it."""
     if not isinstance(value, str):

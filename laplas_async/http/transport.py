@@ -19,6 +19,7 @@ from typing import Any
 
 import aiohttp
 import yarl
+from multidict import CIMultiDict
 
 from laplas_async.errors import (
     APIError,
@@ -91,6 +92,13 @@ class Response:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.request_id: str | None = redact(request_id(response.headers), self._secret)
+
+    @property
+    def plain_headers(self) -> dict[str, str]:
+        """The headers as plain data: lower-case names, the key redacted."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        redacted: dict[str, str] = redact(headers, self._secret)
+        return redacted
 
     @property
     def reset_delay(self) -> float | None:
@@ -250,24 +258,56 @@ class Transport:
         stream: bool,
         connect_timeout: float | None,
         headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request body; return once the response's headers are here, whatever the status.
 
-        ``connect_timeout`` in seconds, None for no bound. Raises ``ConnectionFailedError``,
-        ``RequestTimeoutError`` (phase connect), ``ConfigError``. Cancelling closes the connection.
+        ``connect_timeout`` in seconds, None for no bound; ``query`` is added to the URL. Raises
+        ``ConnectionFailedError``, ``RequestTimeoutError`` (phase connect), ``ConfigError``.
+        Cancelling closes the connection.
         """
+        return await self._request(
+            "POST",
+            self.url.with_query(query) if query else self.url,
+            body,
+            headers=self._stream_headers if stream else self._plain_headers,
+            extra_headers=headers,
+            connect_timeout=connect_timeout,
+        )
+
+    async def get(self, path: str, *, connect_timeout: float | None) -> Response:
+        """Get another endpoint of the service, ``path`` relative to the base URL; as ``send``."""
+        return await self._request(
+            "GET",
+            self.url.parent.parent / path,
+            None,
+            headers=self._plain_headers,
+            extra_headers=None,
+            connect_timeout=connect_timeout,
+        )
+
+    async def _request(
+        self,
+        method: str,
+        url: yarl.URL,
+        body: bytes | None,
+        *,
+        headers: CIMultiDict[str],
+        extra_headers: Mapping[str, str] | None,
+        connect_timeout: float | None,
+    ) -> Response:
         session = self._session
         if session is None or (session.closed and self._given is None):
             session = await self._open()
         if self._measuring is not None and not self._measured:
             session = self._measuring
-        own = self._stream_headers if stream else self._plain_headers
         failure: LaplasError
         try:
-            response = await session.post(
-                self.url,
-                data=body if len(body) <= _LARGE_BODY else io.BytesIO(body),
-                headers=join_headers(own, headers) if headers else own,
+            response = await session.request(
+                method,
+                url,
+                data=body if body is None or len(body) <= _LARGE_BODY else io.BytesIO(body),
+                headers=join_headers(headers, extra_headers) if extra_headers else headers,
                 # Law 7. Following one would send the key elsewhere or turn the POST into a GET;
                 # the error names the new location instead.
                 allow_redirects=False,

@@ -12,10 +12,11 @@ import orjson
 from aiohttp import web
 from attrs import asdict
 
-from laplas_async.simulator.handler import MODELS, RequestHandler, ServerState
+from laplas_async.simulator import catalog
+from laplas_async.simulator.handler import MODELS, RequestHandler, ServerState, has_valid_key
 from laplas_async.simulator.limits import limit_from_json
 
-MODEL: Final = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
+BALANCE: Final = "/v1/billing/balance"
 _JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -36,9 +37,16 @@ class Service:
         if request.path.startswith("/_"):
             return await self._handle_admin(request)
         if request.path == MODELS and request.method == "GET":
-            model = {"id": MODEL, "object": "model", "created": 1_721_692_800, "owned_by": "Meta"}
-            return _json({"object": "list", "data": [model]})
+            return _json(catalog.models())
+        if request.path == BALANCE and request.method == "GET":
+            return self._balance(request)
         return await RequestHandler(self.state, request).serve()
+
+    def _balance(self, request: web.BaseRequest) -> web.Response:
+        if has_valid_key(request, self.state.settings.api_key):
+            return _json(catalog.balance())
+        message = "This request requires a valid API key."
+        return _json({"message": message, "path": BALANCE, "statusCode": 401}, status=401)
 
     async def _handle_admin(self, request: web.BaseRequest) -> web.StreamResponse:
         self.on_admin_request(request)

@@ -57,6 +57,16 @@ class ServerState:
     clock: Callable[[], float] = time.monotonic
 
 
+def has_valid_key(request: web.BaseRequest, expected: str | None) -> bool:
+    """Return whether a request has the key; None: any that is not empty."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        return False
+    return expected is None or compare_digest(
+        key.strip().encode(errors="surrogateescape"), expected.encode()
+    )
+
+
 class RequestHandler:
     """Handles one request from its arrival to its end."""
 
@@ -76,7 +86,7 @@ class RequestHandler:
             request_id=f"00000000-0000-4000-8000-{self.seen.number:012x}",
             timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
-        self.has_valid_key = self._check_key()
+        self.has_valid_key = has_valid_key(request, state.settings.api_key)
         # A limit that counts tokens has to read the body first.
         if self.is_chat and self.has_valid_key and state.limiter.charge is None:
             self._admit(tokens=0)
@@ -96,15 +106,6 @@ class RequestHandler:
     def _admit(self, *, tokens: int) -> None:
         self.admission = self.state.limiter.admit(self.state.clock(), tokens=tokens)
         self.holds_place = self.admission.admitted
-
-    def _check_key(self) -> bool:
-        scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
-        expected = self.state.settings.api_key
-        if scheme.lower() != "bearer" or not key.strip():
-            return False
-        return expected is None or compare_digest(
-            key.strip().encode(errors="surrogateescape"), expected.encode()
-        )
 
     async def _decide(self) -> tuple[Delivery, Outcome]:
         """Return what to send: checks in the service's order, then the fault and the answer."""

@@ -7,7 +7,7 @@ to a finalizer. ``reader`` reads and judges the response; ``client`` begins it.
 import asyncio
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -172,6 +172,16 @@ class ChatStream:
     def request_id(self) -> str | None:
         """The service's id of this request, for its support; None before it has responded."""
         return None if self._reader is None else self._reader.response.request_id
+
+    @property
+    def status(self) -> int | None:
+        """The response's status; None before it was received."""
+        return None if self._reader is None else self._reader.response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response's headers, with lower-case names; none before it was received."""
+        return {} if self._reader is None else self._reader.response.plain_headers
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

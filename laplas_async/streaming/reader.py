@@ -184,6 +184,7 @@ class StreamReader:
         completion = self.accumulator.completion(partial=not whole)
         completion.request_id = self.response.request_id
         completion.cost = self.cost
+        completion.headers = self.response.plain_headers
         return completion
 
     @property

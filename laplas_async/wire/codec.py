@@ -159,7 +159,8 @@ def repaired(value: Any) -> Any:
 
 # --- values -----------------------------------------------------------------------------------
 
-_LOCAL = ("extra", "request_id", "cost", "attempts")  # set by this library, not in the JSON
+# Set by this library, not in the JSON.
+_LOCAL = ("extra", "request_id", "cost", "attempts", "headers")
 
 
 def _text(value: Any, _: Any = None) -> str:

@@ -287,6 +287,7 @@ def api_error(
         request_id=redact(request_id(headers), secret) or failure.request_id,
         retry_after=_retry_delay(status, headers, failure.retry_after, now),
         body=body if not isinstance(body, str) else _shorten(body, 2000),
+        headers=redact({name.lower(): value for name, value in headers.items()}, secret),
     )
 
 

@@ -352,12 +352,19 @@ def _wrong(name: str, value: Any, expected: str) -> ConfigError:
     return ConfigError(f"{name}={shown}: must be {expected}")
 
 
+# "temprature" is 0.95 like the field that was meant; "reasoning_effort", a field of other services,
+# 0.65 like response_format, which was not (test_other_services_fields_get_no_hint).
+_LEAST_LIKENESS = 0.75
+_OTHER_NAMES = {"max_completion_tokens": "max_tokens", "timeout": "timeouts"}
+
+
 def _unknown(name: str) -> str:
     if name == "stream":
         return "stream: call stream() or complete() instead"
     import difflib  # noqa: PLC0415 - only for this message
 
-    near = difflib.get_close_matches(name, _CHECKS, n=1)
+    near = difflib.get_close_matches(name, _CHECKS, n=1, cutoff=_LEAST_LIKENESS)
+    near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else near
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
         f"{name}: unknown request field; {hint}to send it anyway, use extra_body={{{name!r}: ...}}"

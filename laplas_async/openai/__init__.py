@@ -1,0 +1,125 @@
+"""openai-python's surface on top of laplas-async: ``import laplas_async.openai as openai``.
+
+The whole migration of a program that uses ``AsyncOpenAI`` is this import. Its classes,
+exceptions and results have openai's names and shapes; what cannot be honoured raises one line that
+says what to write instead. It imports neither openai nor httpx, and never reads OPENAI_API_KEY.
+"""
+
+from typing import Any
+
+from attrs import frozen
+
+from laplas_async.openai import types
+from laplas_async.openai.client import AsyncClient, AsyncOpenAI
+from laplas_async.openai.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    ContentFilterFinishReasonError,
+    InternalServerError,
+    LengthFinishReasonError,
+    NotFoundError,
+    OpenAIError,
+    PermissionDeniedError,
+    RateLimitError,
+    RefusedRequestError,
+    SettingsError,
+    UnprocessableEntityError,
+    UnsupportedError,
+)
+from laplas_async.openai.omitted import NOT_GIVEN, NotGiven, Omit, not_given, omit
+from laplas_async.openai.pacing import PacingTransport
+from laplas_async.openai.parsing import pydantic_function_tool
+from laplas_async.openai.results import BaseModel
+from laplas_async.openai.streams import AsyncStream
+from laplas_async.openai.unsupported import (
+    AsyncAzureOpenAI,
+    AzureOpenAI,
+    Client,
+    DefaultAioHttpClient,
+    DefaultAsyncHttpxClient,
+    DefaultHttpxClient,
+    OpenAI,
+)
+
+__all__ = [
+    "DEFAULT_MAX_RETRIES",
+    "NOT_GIVEN",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncAzureOpenAI",
+    "AsyncClient",
+    "AsyncOpenAI",
+    "AsyncStream",
+    "AuthenticationError",
+    "AzureOpenAI",
+    "BadRequestError",
+    "BaseModel",
+    "Client",
+    "ConflictError",
+    "ContentFilterFinishReasonError",
+    "DefaultAioHttpClient",
+    "DefaultAsyncHttpxClient",
+    "DefaultHttpxClient",
+    "InternalServerError",
+    "LengthFinishReasonError",
+    "NotFoundError",
+    "NotGiven",
+    "Omit",
+    "OpenAI",
+    "OpenAIError",
+    "PacingTransport",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RefusedRequestError",
+    "SettingsError",
+    "Timeout",
+    "UnprocessableEntityError",
+    "UnsupportedError",
+    "not_given",
+    "omit",
+    "pydantic_function_tool",
+    "types",
+]
+
+DEFAULT_MAX_RETRIES = 2  # openai's constant, for programs that compute with it
+
+
+@frozen(init=False)
+class Timeout:
+    """httpx's ``Timeout`` under the name that openai gives it; seconds, None for no bound."""
+
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
+
+    def __init__(
+        self,
+        timeout: Any = NOT_GIVEN,
+        *,
+        connect: Any = NOT_GIVEN,
+        read: Any = NOT_GIVEN,
+        write: Any = NOT_GIVEN,
+        pool: Any = NOT_GIVEN,
+    ) -> None:
+        parts = [
+            timeout if isinstance(part, NotGiven) else part for part in (connect, read, write, pool)
+        ]
+        if any(isinstance(part, NotGiven) for part in parts):
+            raise ValueError("Timeout: pass a default, or all of connect, read, write and pool")
+        self.__attrs_init__(*parts)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("chat", "completions", "embeddings", "responses", "images", "audio", "models"):
+        raise UnsupportedError(f"openai.{name}: construct a client: AsyncOpenAI().{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``openai.types.chat.chat_completion_message_tool_call``."""
+
+from laplas_async.openai.results import ChatCompletionMessageToolCall, Function
+
+__all__ = ["ChatCompletionMessageToolCall", "Function"]
