@@ -450,7 +450,7 @@ class Model:
     ``extra`` is everything else the service lists, ``info`` whole.
     """
 
-    id: str
+    id: str = ""
     type: str | None = None
     name: str | None = None
     developer: str | None = None
@@ -474,7 +474,7 @@ class Model:
 class Balance:
     """What is left on the account, in the service's credits."""
 
-    credits: float
+    credits: float = 0.0
     low_balance: bool | None = None
     low_balance_threshold: float | None = None
     last_updated: str | None = None

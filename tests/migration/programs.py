@@ -1,11 +1,12 @@
 """Programs as people write them for openai's client, each in a function of the package it uses.
 
-``openai`` is the package (openai's own, or ours), ``sim`` the simulator, ``show`` in place of ``print``:
-what a program shows with both packages must be the same.
+``openai`` is the package (openai's own, or ours), ``sim`` the simulator, ``show`` stands for
+``print``: what a program shows with both packages must be the same.
 """
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -513,3 +514,23 @@ PROGRAMS: dict[str, Any] = {
     for name, value in list(globals().items())
     if asyncio.iscoroutinefunction(value) and not name.startswith("_")
 }
+
+
+async def shown_by(name: str, openai: Any) -> list[list[Any]]:
+    """Return what one program shows with a package, as JSON has it."""
+    lines: list[list[Any]] = []
+
+    def show(*values: Any) -> None:
+        lines.append(json.loads(json.dumps(values, default=repr)))
+
+    prefix = "OPENAI" if openai.__name__ == "openai" else "LAPLAS"
+    async with Simulator(api_key=KEY) as sim:
+        if name == "environment":
+            os.environ[f"{prefix}_API_KEY"] = KEY
+            os.environ[f"{prefix}_BASE_URL"] = sim.base_url
+        try:
+            await PROGRAMS[name](openai, sim, show)
+        finally:
+            os.environ.pop(f"{prefix}_API_KEY", None)
+            os.environ.pop(f"{prefix}_BASE_URL", None)
+    return lines
