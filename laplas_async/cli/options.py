@@ -50,3 +50,10 @@ def port(text: str) -> int:
     if not 0 <= value <= 65535:
         raise argparse.ArgumentTypeError(f"must be 0 to 65535, not {text}")
     return value
+
+
+def add_json_and_url(to: argparse.ArgumentParser) -> None:
+    """Options of the commands that print what the service lists."""
+    to.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    to.add_argument("--base-url", metavar="URL", help="in place of LAPLAS_BASE_URL")
+    to.set_defaults(model=None)  # the commands' client has one, and these need none

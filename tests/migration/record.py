@@ -27,11 +27,11 @@ def main() -> None:
                 shown.append([[f"raised {type(error).__name__}: {error}"]])
         recorded[name] = shown[0]
         same += shown[0] == shown[1]
-        print("same     " if shown[0] == shown[1] else "DIFFERENT", name)  # noqa: T201
+        print("same     " if shown[0] == shown[1] else "DIFFERENT", name)
         if shown[0] != shown[1]:
-            print(f"   openai {shown[0]}\n   ours   {shown[1]}")  # noqa: T201
+            print(f"   openai {shown[0]}\n   ours   {shown[1]}")
     version = theirs.__version__
-    print(f"{same} of {len(recorded)} show the same with openai {version}")  # noqa: T201
+    print(f"{same} of {len(recorded)} show the same with openai {version}")
     data = {"openai": version, "programs": recorded}
     (HERE / "shown.json").write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
