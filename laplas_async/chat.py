@@ -31,7 +31,7 @@ class Completions:
         stream: Literal[False] | None = False,
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion: ...
@@ -45,7 +45,7 @@ class Completions:
         stream: Literal[True],
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
@@ -58,7 +58,7 @@ class Completions:
         stream: bool | None = False,
         timeout: float | None = None,  # noqa: ASYNC109 - the name in those clients
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion | ChatStream:

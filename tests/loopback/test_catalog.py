@@ -31,7 +31,7 @@ async def test_an_unknown_model_names_the_closest_ones(
     client: LaplasClient, simulator: Simulator
 ) -> None:
     simulator.script(Fault.status(404), Fault.status(404))
-    with pytest.raises(NotFoundError, match="the closest models: meta-llama/Meta-Llama-3.1-405B"):
+    with pytest.raises(NotFoundError, match="the closest models: meta-llama"):
         await client.complete("Hi", model=MISSPELT)
     with pytest.raises(NotFoundError, match="the closest models"):
         async with client.stream("Hi", model=MISSPELT):
