@@ -71,6 +71,19 @@ class OpenAIError(core.LaplasError):
         """Seconds after which the service invited another request; None: it did not."""
         return getattr(self.__cause__, "retry_after", None)
 
+    def __reduce__(self) -> Any:
+        """Survive pickling, although openai's constructors do not take what they store."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    cls: type[OpenAIError], arguments: tuple[Any, ...], fields: dict[str, Any]
+) -> OpenAIError:
+    made = cls.__new__(cls)
+    made.args = arguments
+    made.__dict__.update(fields)
+    return made
+
 
 class UnsupportedError(OpenAIError, core.ConfigError, AttributeError):
     """A part of openai's client that this one does not have; the message says what to write.
