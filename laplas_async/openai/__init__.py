@@ -7,8 +7,6 @@ says what to write instead. It imports neither openai nor httpx, and never reads
 
 from typing import Any
 
-from attrs import frozen
-
 from laplas_async.openai import types
 from laplas_async.openai.client import AsyncClient, AsyncOpenAI
 from laplas_async.openai.errors import (
@@ -93,14 +91,8 @@ __all__ = [
 DEFAULT_MAX_RETRIES = 2  # openai's constant, for programs that compute with it
 
 
-@frozen(init=False)
 class Timeout:
     """httpx's ``Timeout`` under the name that openai gives it; seconds, None for no bound."""
-
-    connect: float | None
-    read: float | None
-    write: float | None
-    pool: float | None
 
     def __init__(
         self,
@@ -116,7 +108,13 @@ class Timeout:
         ]
         if any(isinstance(part, NotGiven) for part in parts):
             raise ValueError("Timeout: pass a default, or all of connect, read, write and pool")
-        self.__attrs_init__(*parts)
+        self.connect, self.read, self.write, self.pool = parts
+
+    def __repr__(self) -> str:
+        return (
+            f"Timeout(connect={self.connect}, read={self.read}, write={self.write}, "
+            f"pool={self.pool})"
+        )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """``parse`` and ``stream`` with pydantic's models: the same with openai's package and with ours."""
 
 import importlib
+from types import GenericAlias
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ ASK = [{"role": "user", "content": "A river, please."}]
 
 
 async def _outputs(openai: Any, pydantic: Any) -> list[Any]:
-    city = pydantic.create_model("City", name=(str, ...), country=(str | None, None))
+    city: Any = pydantic.create_model("City", name=(str, ...), country=(str | None, None))
     river = pydantic.create_model(
-        "River", name=(str, ...), length=(int, ...), cities=(list[city], ...)
+        "River", name=(str, ...), length=(int, ...), cities=(GenericAlias(list, (city,)), ...)
     )
     tool = openai.pydantic_function_tool(river, name="add_river")
     shown: list[Any] = []
