@@ -219,7 +219,7 @@ class LaplasClient:
         timeouts: Timeouts | float | None = None,
         retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ParsedStream[T]": ...
@@ -234,7 +234,7 @@ class LaplasClient:
         timeouts: Timeouts | float | None = None,
         retry: RetryPolicy | None = None,
         extra_headers: Mapping[str, str] | None = None,
-        extra_query: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ChatStream | ParsedStream[Any]":

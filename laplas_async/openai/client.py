@@ -255,7 +255,8 @@ class AsyncOpenAI:
 
     async def start(self, arguments: dict[str, Any], timeout: Any) -> ChatStream:
         """Call the core's ``stream`` with this client's settings, and begin it."""
-        stream = self._core().stream(**self._settings(arguments, timeout, stream=True))
+        settings = self._settings(arguments, timeout, stream=True)
+        stream: ChatStream = self._core().stream(**settings)
         await stream.start()
         return stream
 
