@@ -83,6 +83,8 @@ class FormLearner:
         Events without text, such as the first and the last, are unlike all others: they are left
         out.
         """
+        if isinstance(self.form, TextForm) and not self.form.agrees(chunk):
+            self._before, self.form = self.form.sample, None
         if not any(choice.delta.content for choice in chunk.choices):
             return
         form = self.form

@@ -32,7 +32,7 @@ class TextForm:
     A ``Form`` (see ``learner``) whose items are texts.
     """
 
-    __slots__ = ("_head", "_make", "_tail", "index", "used")
+    __slots__ = ("_extras", "_head", "_make", "_tail", "index", "used")
 
     def __init__(self, head: bytes, tail: bytes, chunk: ChatCompletionChunk) -> None:
         self._head = head
@@ -40,6 +40,8 @@ class TextForm:
         self.used = False  # an event has been read by it
         self.index = chunk.choices[0].index  # of the choice to which the texts belong
         self._make: Any = maker(chunk)
+        choice = chunk.choices[0]
+        self._extras = dict(chunk.extra), dict(choice.extra), dict(choice.delta.extra)
 
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
@@ -70,6 +72,18 @@ class TextForm:
         """The function that makes the chunk of one item."""
         make: Callable[[Any], ChatCompletionChunk] = self._make
         return make
+
+    def agrees(self, chunk: ChatCompletionChunk) -> bool:
+        """Whether this form may be used after a chunk that it did not read.
+
+        Its events add their texts alone, so an unknown field that has another value meanwhile
+        would keep that value.
+        """
+        of_chunk, of_choice, of_delta = self._extras
+        pairs = [(of_chunk, chunk.extra)]
+        for choice in chunk.choices:
+            pairs += (of_choice, choice.extra), (of_delta, choice.delta.extra)
+        return all(known.get(k, v) == v for known, extra in pairs for k, v in extra.items())
 
     def add(self, items: list[Any], accumulator: Accumulator) -> None:
         """Add the texts to the completion."""

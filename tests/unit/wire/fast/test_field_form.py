@@ -1,5 +1,6 @@
 """Events with more than one new value in each: the short way gives what the long way gives."""
 
+import itertools
 import json
 from typing import Any
 
@@ -154,6 +155,15 @@ def test_nothing_is_shared_between_chunks() -> None:
     first.extra["mine"] = first.choices[0].extra["mine"] = first.choices[0].delta.extra["mine"] = 1
     first.choices.clear()
     assert second == chunk_of(SAME)
+
+
+@pytest.mark.parametrize("texts", list(itertools.product(("0", "", "1"), repeat=5)))
+def test_a_field_that_returns_to_an_earlier_value_has_that_value(texts: tuple[str, ...]) -> None:
+    """A form for text alone must not be used over a value that has changed meanwhile."""
+    blocks = [block_of(body_of(text, 1)) for text in texts]
+    _, added = read_all(blocks, short=True)
+    _, expected = read_all(blocks, short=False)
+    assert added.completion() == expected.completion()
 
 
 def read_all(blocks: list[bytes], *, short: bool) -> tuple[list[Any], Accumulator]:
