@@ -4,23 +4,21 @@ It composes the parts and decides nothing itself: ``wire.request`` checks and en
 ``pacing`` decides when it is sent, ``calls`` how often, ``streaming`` whether a stream was whole.
 """
 
-import asyncio
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from attrs import evolve
 
-from laplas_async.calls.attempt import complete, open_stream
-from laplas_async.calls.catalog import fetch
+from laplas_async.account import Account, suggest_models
 from laplas_async.calls.fanout import Fan, OutcomeStream, Requests
 from laplas_async.calls.lifetime import Lifetime
 from laplas_async.calls.policy import RetryPolicy
-from laplas_async.calls.retrying import AttemptContext, run
+from laplas_async.calls.prepared import PreparedCall
+from laplas_async.calls.retrying import run
 from laplas_async.chat import Chat, Completions
 from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError, NotFoundError
 from laplas_async.http.endpoint import check_headers, check_query
@@ -30,8 +28,9 @@ from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limits import Limits
 from laplas_async.pacing.reservation import RequestSize
 from laplas_async.streaming.chat_stream import Begun, ChatStream
-from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
+from laplas_async.tool_runs import ToolRuns
+from laplas_async.typed_output import TypedOutput
 from laplas_async.types import (
     DEFAULT_MODEL,
     Balance,
@@ -40,31 +39,19 @@ from laplas_async.types import (
     Model,
     RequestParameters,
 )
-from laplas_async.wire.catalog import closest_models, decode_balance, decode_models
 from laplas_async.wire.request import encode_request
 
 if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
     from cattrs import BaseConverter
 
     from laplas_async.streaming.parsed_stream import ParsedStream
-    from laplas_async.structured.parsing import Mode, Parsed, ParseRequest
+    from laplas_async.structured.parsing import Mode, Parsed
     from laplas_async.tools.limits import RunLimits
-    from laplas_async.tools.loop import Loop, ToolRun, ToolStream
+    from laplas_async.tools.loop import ToolRun, ToolStream
 
 T = TypeVar("T")
 # Outcomes of a map that are kept for its reader: a few MB of completions at most.
 _BUFFER = 1000
-# Settings of a call, in contrast to the parameters of its request.
-_SETTINGS = ("model", "timeouts", "retry", "extra_headers", "extra_query", "extra_body")
-_LOOP_ARGUMENTS = (
-    "price",
-    "max_retries",
-    "max_parallel",
-    "tool_timeout",
-    "approve",
-    "context",
-)
-_SUGGESTION_TIMEOUT = 5.0  # seconds; the error of a misspelled model is worth no more waiting
 DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
@@ -120,10 +107,11 @@ class LaplasClient:
         self._events = EventPublisher(on_event)
         self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
-        self._output_modes: dict[str, str] = {}  # of typed answers, by model: what was accepted
-        # Whether responses state their cost: so does the default service, WIRE.md, "Response".
-        self._cost_is_known = base_url is None and default_url == DEFAULT_BASE_URL
-        self._models: list[Model] | None = None
+        self._account = Account(self._transport, self._lifetime)
+        self._typed_output = TypedOutput()
+        # Responses of the default service state their cost: WIRE.md, "Response".
+        cost_is_known = base_url is None and default_url == DEFAULT_BASE_URL
+        self._tool_runs = ToolRuns(cost_is_known=cost_is_known)
         self.chat = Chat(Completions(self.complete, self.stream))
 
     @property
@@ -164,24 +152,25 @@ class LaplasClient:
         place at the gate.
         """
         self._lifetime.check_open()
-        body = self._encode(messages, model, parameters, extra_body, stream=False)
-        limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
-        query = check_query(extra_query)
-        retry = _checked(retry or self.retry, RetryPolicy, "retry")
-
-        async def send(attempt: AttemptContext) -> ChatCompletion:
-            return await complete(
-                self._transport, attempt, body, limits, headers=headers, query=query
-            )
-
+        call = self._prepare(
+            messages,
+            parameters,
+            stream=False,
+            model=model,
+            timeouts=timeouts,
+            retry=retry,
+            extra_headers=extra_headers,
+            extra_query=extra_query,
+            extra_body=extra_body,
+        )
         scope = self._lifetime.begin_call()
         try:
             async with scope:
                 done = await run(
-                    send, self.gate, retry, size=_size(body, parameters), events=self._events
+                    call.complete, self.gate, call.retry, size=call.size, events=self._events
                 )
         except NotFoundError as error:
-            await self._suggest_models(error, model)
+            await suggest_models(error, self._name(model), self.models)
             raise
         except TimeoutError as error:
             if isinstance(error, LaplasError):
@@ -246,51 +235,26 @@ class LaplasClient:
         sends the request and raises as ``complete`` does; iterating raises ``StreamError``.
         """
         self._lifetime.check_open()
-        if into is not None:
-            return self._stream_into(
-                messages,
-                into,
-                mode,
-                {
-                    "model": model,
-                    "timeouts": timeouts,
-                    "retry": retry,
-                    "extra_headers": extra_headers,
-                    "extra_query": extra_query,
-                    "extra_body": extra_body,
-                    **parameters,
-                },
-            )
-        parameters.setdefault("stream_options", {"include_usage": True})
-        body = self._encode(messages, model, parameters, extra_body, stream=True)
-        size = _size(body, parameters)
-        limits, headers = self._timeouts(timeouts), check_headers(extra_headers)
-        query = check_query(extra_query)
-        retry = _checked(retry or self.retry, RetryPolicy, "retry")
-
-        async def send(attempt: AttemptContext) -> StreamReader:
-            return await open_stream(
-                self._transport,
-                attempt,
-                body,
-                limits,
-                headers=headers,
-                choices=size.choices,
-                query=query,
-            )
-
-        async def begin() -> Begun:
-            self._lifetime.check_open()
-            self._lifetime.streams.add(stream)
-            try:
-                done = await run(send, self.gate, retry, size=size, events=self._events)
-            except NotFoundError as error:
-                await self._suggest_models(error, model)
-                raise
-            return Begun(done.result, done.attempt, done.attempts)
-
-        stream = ChatStream(begin, self._lifetime.end_stream)
-        return stream
+        settings: dict[str, Any] = {
+            "model": model,
+            "timeouts": timeouts,
+            "retry": retry,
+            "extra_headers": extra_headers,
+            "extra_query": extra_query,
+            "extra_body": extra_body,
+        }
+        if into is None:
+            parameters.setdefault("stream_options", {"include_usage": True})
+            call = self._prepare(messages, parameters, stream=True, **settings)
+            return self._open_stream(call, self._name(model))
+        return self._typed_output.stream(
+            self.stream,
+            messages,
+            into,
+            {**settings, **parameters},
+            model=model or self.model,
+            mode=mode,
+        )
 
     async def parse(
         self,
@@ -319,12 +283,12 @@ class LaplasClient:
         ``OutputValidationError``) with text, usage and every problem; else as ``complete`` does,
         cancellation included.
         """
-        from laplas_async.structured import parsing  # noqa: PLC0415 - law 9
-
-        request = self._parse_request(
+        return await self._typed_output.parse(
+            self.complete,
             messages,
             into,
             arguments,
+            model=arguments.get("model") or self.model,
             mode=mode,
             max_retries=max_retries,
             strict=strict,
@@ -332,10 +296,6 @@ class LaplasClient:
             retry_truncated=retry_truncated,
             converter=converter,
         )
-        settings = _settings(arguments)
-        result = await parsing.parse(partial(self.complete, **settings), request)
-        self._output_modes[settings["model"] or self.model] = result.mode
-        return result
 
     async def run_tools(
         self,
@@ -357,13 +317,10 @@ class LaplasClient:
         Raises ``RunLimitError`` with the messages so far, ``OutputError`` with ``into``, and as
         ``complete`` does. Cancelling it cancels the tools and waits for them; a thread goes on.
         """
-        from laplas_async.tools import loop  # noqa: PLC0415 - law 9
-
-        run: ToolRun[Any] = await loop.run_tools(
-            self._tool_loop(messages, tools, limits, into, arguments, stream=False)
+        self._lifetime.check_open()
+        return await self._tool_runs.run(
+            self.complete, messages, tools, arguments, limits=limits, into=into
         )
-        self._cost_is_known |= run.cost is not None
-        return run
 
     def stream_tools(
         self,
@@ -379,10 +336,9 @@ class LaplasClient:
         ``async with client.stream_tools(...) as stream: async for event in stream``, then
         ``await stream.run()`` for the ``ToolRun``.
         """
-        from laplas_async.tools import loop  # noqa: PLC0415 - law 9
-
-        return loop.ToolStream(
-            self._tool_loop(messages, tools, limits, into, arguments, stream=True)
+        self._lifetime.check_open()
+        return self._tool_runs.stream(
+            self.complete, self.stream, messages, tools, arguments, limits=limits, into=into
         )
 
     def map(
@@ -410,13 +366,11 @@ class LaplasClient:
 
         Raises as ``complete`` does. Cancelling it closes the connection.
         """
-        if self._models is None or refresh:
-            self._models = await self._fetch("models", decode_models)
-        return list(self._models)
+        return await self._account.models(refresh=refresh, timeouts=self.timeouts, retry=self.retry)
 
     async def balance(self) -> Balance:
         """What is left on the account. ``GET /billing/balance``. Raises as ``complete`` does."""
-        return await self._fetch("billing/balance", decode_balance)
+        return await self._account.balance(timeouts=self.timeouts, retry=self.retry)
 
     @property
     def pace(self) -> Pace:
@@ -447,127 +401,55 @@ class LaplasClient:
         """Close it."""
         await self.aclose()
 
-    def _stream_into(
+    def _prepare(
         self,
         messages: str | Sequence[MessageLike],
-        into: Any,
-        mode: "Mode",
-        arguments: dict[str, Any],
-    ) -> "ParsedStream[Any]":
-        from laplas_async.streaming import parsed_stream  # noqa: PLC0415 - law 9
-
-        name = arguments["model"] or self.model
-        return parsed_stream.ParsedStream(
-            partial(self.stream, **_settings(arguments)),
-            self._parse_request(messages, into, arguments, mode=mode),
-            lambda mode: self._output_modes.__setitem__(name, mode),
-        )
-
-    def _parse_request(
-        self,
-        messages: str | Sequence[MessageLike],
-        into: Any,
-        arguments: Mapping[str, Any],
-        *,
-        mode: "Mode",
-        max_retries: int = 0,
-        strict: bool | None = None,
-        lenient: bool = False,
-        retry_truncated: bool = False,
-        converter: "BaseConverter | None" = None,
-    ) -> "ParseRequest[Any]":
-        from laplas_async.structured import parsing, reading  # noqa: PLC0415 - law 9
-
-        parameters = {k: v for k, v in arguments.items() if k not in _SETTINGS}
-        return parsing.new_request(
-            messages,
-            reading.OutputType(into, strict, lenient, converter),
-            parameters,
-            mode=mode,
-            max_retries=max_retries,
-            retry_truncated=retry_truncated,
-            known_mode=self._output_modes.get(arguments.get("model") or self.model),
-        )
-
-    def _tool_loop(
-        self,
-        messages: str | Sequence[MessageLike],
-        tools: Sequence[Any],
-        limits: "RunLimits | None",
-        into: Any,
-        arguments: dict[str, Any],
-        *,
-        stream: bool,
-    ) -> "Loop":
-        from laplas_async.structured import reading  # noqa: PLC0415 - law 9
-        from laplas_async.tools import loop  # noqa: PLC0415
-
-        self._lifetime.check_open()
-        settings = _settings(arguments)
-        own = {name: arguments.pop(name) for name in _LOOP_ARGUMENTS if name in arguments}
-        return loop.new_loop(
-            partial(self.complete, **settings),
-            messages,
-            tools,
-            {k: v for k, v in arguments.items() if k not in _SETTINGS},
-            limits=limits,
-            cost_is_known=self._cost_is_known,
-            output=None if into is None else reading.OutputType(into),
-            open_stream=partial(self.stream, **settings) if stream else None,
-            **own,
-        )
-
-    async def _fetch(self, path: str, decode: Callable[[bytes], T]) -> T:
-        self._lifetime.check_open()
-        scope = self._lifetime.begin_call()
-        try:
-            async with scope:
-                return await fetch(
-                    self._transport, path, decode, timeouts=self.timeouts, retry=self.retry
-                )
-        except TimeoutError as error:
-            if isinstance(error, LaplasError):
-                raise
-            raise ConnectionFailedError("the client was closed during the call") from None
-        finally:
-            self._lifetime.end_call(scope)
-
-    async def _suggest_models(self, error: NotFoundError, model: str | None) -> None:
-        """Add the ids most like an unknown one to its error, if the service lists any in time."""
-        wanted = self.model if model is None else model
-        try:
-            async with asyncio.timeout(_SUGGESTION_TIMEOUT):
-                known = [found.id for found in await self.models()]
-        except (LaplasError, TimeoutError):
-            return
-        near = [] if wanted in known else closest_models(wanted, known)
-        if near:
-            error.args = (f"{error.message}; the closest models: {', '.join(near)}",)
-
-    def _encode(
-        self,
-        messages: str | Sequence[MessageLike],
-        model: str | None,
         parameters: Mapping[str, Any],
-        extra_body: Mapping[str, Any] | None,
         *,
         stream: bool,
-    ) -> bytes:
-        model = self.model if model is None else model
-        return encode_request(model, messages, parameters, stream=stream, extra_body=extra_body)
+        model: str | None,
+        timeouts: Timeouts | float | None,
+        retry: RetryPolicy | None,
+        extra_headers: Mapping[str, str] | None,
+        extra_query: Mapping[str, str | float] | None,
+        extra_body: Mapping[str, Any] | None,
+    ) -> PreparedCall:
+        body = encode_request(
+            self._name(model), messages, parameters, stream=stream, extra_body=extra_body
+        )
+        return PreparedCall(
+            self._transport,
+            body,
+            RequestSize(len(body), parameters.get("max_tokens"), parameters.get("n") or 1),
+            self._timeouts(timeouts),
+            _checked(retry or self.retry, RetryPolicy, "retry"),
+            check_headers(extra_headers),
+            check_query(extra_query),
+        )
+
+    def _open_stream(self, call: PreparedCall, model: str) -> ChatStream:
+        async def begin() -> Begun:
+            self._lifetime.check_open()
+            self._lifetime.streams.add(stream)
+            try:
+                done = await run(
+                    call.open_stream, self.gate, call.retry, size=call.size, events=self._events
+                )
+            except NotFoundError as error:
+                await suggest_models(error, model, self.models)
+                raise
+            return Begun(done.result, done.attempt, done.attempts)
+
+        stream = ChatStream(begin, self._lifetime.end_stream)
+        return stream
+
+    def _name(self, model: str | None) -> str:
+        return self.model if model is None else model
 
     def _timeouts(self, timeouts: Timeouts | float | None) -> Timeouts:
         if timeouts is None:
             return self.timeouts
         return timeouts if isinstance(timeouts, Timeouts) else evolve(self.timeouts, total=timeouts)
-
-
-def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arguments.get(name) for name in _SETTINGS}
-
-
-def _size(body: bytes, parameters: Mapping[str, Any]) -> RequestSize:
-    return RequestSize(len(body), parameters.get("max_tokens"), parameters.get("n") or 1)
 
 
 def _checked(value: T | None, kind: type[T], name: str) -> T:
