@@ -75,56 +75,98 @@ async def run(
     been returned by then; that of the successful one is the caller's to return.
     """
     size = RequestSize() if size is None else size
-    attempts: list[Attempt] = []
-    delays = policy.delays()
-    rejections = ambiguous = 0
+    history = _History(gate, policy, events)
     turn: int | None = None
-    first: float | None = None
     ready = gate.clock()
     while True:
         try:
             permit = await gate.acquire(turn, size=size)
         except LaplasError as error:  # the turn did not come in time
-            error.attempts = tuple(attempts)
+            error.attempts = tuple(history.attempts)
             raise
         turn = permit.turn
-        first = permit.started if first is None else first
         attempt = AttemptContext(permit)
         started, waited = time.time(), permit.started - ready
         try:
             result = await operation(attempt)
-            attempts.append(_record(attempt, started, waited, None))
-            events.publish(Event("attempt", gate.pace, attempts[-1]))
-            gate.publish()
+            history.add_success(_record(attempt, started, waited, None))
         except LaplasError as error:
             ready = gate.clock()
-            rejected = _return_permit(permit, error, policy.max_retry_after)
-            attempts.append(_record(attempt, started, waited, error))
-            error.attempts = tuple(attempts)
-            ambiguous += _is_ambiguous(attempts[-1], error)
-            events.publish(_event(gate.pace, attempts[-1], error, rejected=rejected))
-            gate.publish()
-            elapsed = ready - first
-            if rejected and gate.limiter.limits.adaptive:
-                # When to try again is for the gate to decide; the request did not fail.
-                rejections += 1
-                delay = policy.delay_after_rejection(error, rejections=rejections, elapsed=elapsed)
-            else:
-                made = len(attempts) - rejections
-                delay = policy.delay(
-                    error, next(delays), attempts=made, elapsed=elapsed, ambiguous=ambiguous
-                )
+            record = _record(attempt, started, waited, error)
+            delay = history.add_failure(record, error, permit, now=ready)
             if delay is None:
                 raise
-            log.debug("attempt %d failed (%s); retry in %.2f s", len(attempts), error, delay)
-            events.publish(Event("retry", gate.pace, delay=delay))
         except BaseException:
             permit.release()
             raise
         else:
-            return Done(result, attempt, tuple(attempts))
+            return Done(result, attempt, tuple(history.attempts))
         if delay > 0:
             await sleep(delay)
+
+
+class _History:
+    """The attempts of one request: records and publishes each, and asks the policy what follows."""
+
+    __slots__ = (
+        "_ambiguous",
+        "_delays",
+        "_events",
+        "_first",
+        "_gate",
+        "_policy",
+        "_rejections",
+        "attempts",
+    )
+
+    def __init__(self, gate: Gate, policy: RetryPolicy, events: EventPublisher) -> None:
+        self.attempts: list[Attempt] = []
+        self._gate = gate
+        self._policy = policy
+        self._events = events
+        self._delays = policy.delays()
+        self._rejections = self._ambiguous = 0
+        self._first: float | None = None  # the gate's time at which the first attempt started
+
+    def add_success(self, record: Attempt) -> None:
+        """Add the last attempt."""
+        self.attempts.append(record)
+        self._events.publish(Event("attempt", self._gate.pace, record))
+        self._gate.publish()
+
+    def add_failure(
+        self, record: Attempt, error: LaplasError, permit: Permit, *, now: float
+    ) -> float | None:
+        """Add a failed attempt and return its permit; the delay until the next, None: give up."""
+        gate, policy = self._gate, self._policy
+        self._first = permit.started if self._first is None else self._first
+        rejected = _return_permit(permit, error, policy.max_retry_after)
+        self.attempts.append(record)
+        error.attempts = tuple(self.attempts)
+        self._ambiguous += _is_ambiguous(record, error)
+        self._events.publish(_event(gate.pace, record, error, rejected=rejected))
+        gate.publish()
+        delay = self._delay(error, now - self._first, rejected=rejected)
+        if delay is not None:
+            count = len(self.attempts)
+            log.debug("attempt %d failed (%s); retry in %.2f s", count, error, delay)
+            self._events.publish(Event("retry", gate.pace, delay=delay))
+        return delay
+
+    def _delay(self, error: LaplasError, elapsed: float, *, rejected: bool) -> float | None:
+        if rejected and self._gate.limiter.limits.adaptive:
+            # When to try again is for the gate to decide; the request did not fail.
+            self._rejections += 1
+            return self._policy.delay_after_rejection(
+                error, rejections=self._rejections, elapsed=elapsed
+            )
+        return self._policy.delay(
+            error,
+            next(self._delays),
+            attempts=len(self.attempts) - self._rejections,
+            elapsed=elapsed,
+            ambiguous=self._ambiguous,
+        )
 
 
 def _event(pace: Pace, attempt: Attempt, error: LaplasError, *, rejected: bool) -> Event:
