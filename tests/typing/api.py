@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_type
 
 import aiohttp
+from attrs import frozen
 
 from laplas_async import (
     DEFAULT_BASE_URL,
@@ -18,6 +19,7 @@ from laplas_async import (
     Attempt,
     AuthenticationError,
     BadRequestError,
+    Balance,
     BatchProgress,
     BatchReport,
     ChatCompletion,
@@ -27,6 +29,7 @@ from laplas_async import (
     ChunkChoice,
     ConfigError,
     ConnectionFailedError,
+    ContentFilterError,
     Cost,
     Delta,
     Event,
@@ -36,6 +39,7 @@ from laplas_async import (
     Gate,
     ImagePart,
     ImageURL,
+    InvalidJSONError,
     JournalError,
     JSONSchema,
     LaplasClient,
@@ -43,18 +47,31 @@ from laplas_async import (
     Limits,
     Logprobs,
     Message,
+    Model,
     NotFoundError,
     Outcome,
     OutcomeStream,
     OutOfCreditsError,
+    OutputError,
+    OutputType,
+    OutputValidationError,
     Pace,
+    Parsed,
+    ParsedStream,
+    PendingCall,
     PermissionDeniedError,
+    Price,
+    Problem,
     QuotaExceededError,
     RateLimitError,
+    RefusalError,
     RequestParameters,
     RequestTimeoutError,
     ResponseFormat,
     RetryPolicy,
+    RunEvent,
+    RunLimitError,
+    RunLimits,
     ServerError,
     StreamAPIError,
     StreamError,
@@ -67,11 +84,19 @@ from laplas_async import (
     Tool,
     ToolCall,
     ToolCallDelta,
+    ToolContext,
+    ToolFunction,
+    ToolResult,
+    ToolRun,
+    ToolStream,
     TopLogprob,
     TransportError,
+    TruncatedOutputError,
     Usage,
     run_batch,
+    strict_converter,
     to_dict,
+    tool,
 )
 
 # --- the client and its settings --------------------------------------------------------------
@@ -232,6 +257,73 @@ async def batch(client: LaplasClient) -> None:
     assert_type(report.failures, dict[str, int])
 
 
+# --- typed answers and tools ------------------------------------------------------------------
+
+
+@frozen
+class Line:
+    sku: str
+    count: int
+
+
+@frozen
+class Invoice:
+    customer: str
+    lines: list[Line]
+
+
+async def parse(client: LaplasClient) -> None:
+    result = await client.parse("A letter.", into=Invoice, converter=strict_converter(lenient=True))
+    assert_type(result, Parsed[Invoice])
+    assert_type(result.output, Invoice)
+    assert_type(result.completion, ChatCompletion)
+    async with client.stream("A letter.", into=Invoice) as stream:
+        assert_type(stream, ParsedStream[Invoice])
+        async for chunk in stream:
+            assert_type(chunk, ChatCompletionChunk)
+        assert_type((await stream.parsed()).output, Invoice)
+
+
+@tool
+async def get_time(context: ToolContext, city: str) -> str:
+    """Look up the time."""
+    return f"{context.name} {city}"
+
+
+def get_weather(city: str) -> str:
+    """Look up the weather."""
+    return city
+
+
+async def approve(call: PendingCall) -> bool:
+    return call.tool == "get_time"
+
+
+async def tools(client: LaplasClient) -> None:
+    assert_type(get_time, ToolFunction)
+    run = await client.run_tools(
+        "What time is it?",
+        tools=[get_time, get_weather],
+        limits=RunLimits(rounds=3, cost_usd=0.5),
+        price=Price(input=1.0, output=2.0),
+        approve=approve,
+    )
+    assert_type(run, ToolRun[Any])
+    assert_type(run.text, str)
+    assert_type(run.results, list[ToolResult])
+    async with client.stream_tools("What time is it?", tools=[get_time]) as stream:
+        assert_type(stream, ToolStream[Any])
+        async for event in stream:
+            assert_type(event, RunEvent)
+        assert_type(await stream.run(), ToolRun[Any])
+
+
+async def service(client: LaplasClient, output: OutputType[Invoice]) -> None:
+    assert_type(await client.models(), list[Model])
+    assert_type(await client.balance(), Balance)
+    assert_type(output, OutputType[Invoice])
+
+
 # --- values -----------------------------------------------------------------------------------
 
 
@@ -286,6 +378,14 @@ def errors(error: LaplasError) -> None:
             assert_type(error.partial, ChatCompletion)
         case StreamError():
             assert_type(error.partial, ChatCompletion)
+        case RefusalError() | ContentFilterError() | InvalidJSONError() | OutputValidationError():
+            assert_type(error.errors, tuple[Problem, ...])
+        case TruncatedOutputError():
+            assert_type(error.partial, Any)
+        case OutputError():
+            assert_type(error.usage, Usage | None)
+        case RunLimitError():
+            assert_type(error.limit, str)
         case JournalError():
             assert_type(error.line, int | None)
         case _:
