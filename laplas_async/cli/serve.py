@@ -47,6 +47,24 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--burst", type=int, metavar="N", help="requests at once after a pause (default: the rate)"
     )
     hidden.add_argument("--concurrency", type=int, metavar="N", help="requests in flight")
+    hidden.add_argument("--requests", type=int, metavar="N", help="requests per window")
+    hidden.add_argument("--tokens", type=int, metavar="N", help="tokens per window")
+    hidden.add_argument(
+        "--per",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="length of the window (default: %(default)g)",
+    )
+    hidden.add_argument(
+        "--sliding", action="store_true", help="count the last seconds, not fixed windows"
+    )
+    hidden.add_argument(
+        "--limit-headers",
+        choices=("none", "retry-after", "x-ratelimit", "all"),
+        default="none",
+        help="what responses report about the limits (default: none)",
+    )
     timing = serve.add_argument_group("timing")
     timing.add_argument(
         "--first-token",
@@ -104,7 +122,16 @@ def make_simulator(arguments: argparse.Namespace) -> "Simulator":
             plain=arguments.plain,
         ),
         limit=HiddenLimit(
-            rate=arguments.rate, burst=arguments.burst, concurrency=arguments.concurrency
+            rate=arguments.rate,
+            burst=arguments.burst,
+            concurrency=arguments.concurrency,
+            requests=arguments.requests,
+            tokens=arguments.tokens,
+            per=arguments.per,
+            sliding=arguments.sliding,
+            headers={"none": False, "all": True}.get(
+                arguments.limit_headers, arguments.limit_headers
+            ),
         ),
         faults=parse_faults(arguments.faults),
         remember=0,

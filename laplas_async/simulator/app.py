@@ -13,6 +13,7 @@ from aiohttp import web
 from attrs import asdict
 
 from laplas_async.simulator import catalog
+from laplas_async.simulator.error_bodies import ErrorContext
 from laplas_async.simulator.handler import MODELS, RequestHandler, ServerState, has_valid_key
 from laplas_async.simulator.limits import limit_from_json
 
@@ -36,17 +37,20 @@ class Service:
             task.add_done_callback(self.tasks.discard)
         if request.path.startswith("/_"):
             return await self._handle_admin(request)
-        if request.path == MODELS and request.method == "GET":
-            return _json(catalog.models())
-        if request.path == BALANCE and request.method == "GET":
-            return self._balance(request)
+        if request.method == "GET":
+            path = request.path.rstrip("/")
+            # The service lists its models with and without /v1.
+            if path in (MODELS, MODELS.removeprefix("/v1")):
+                return _json(self.state.settings.models)
+            if path == BALANCE:
+                return self._balance(request)
         return await RequestHandler(self.state, request).serve()
 
     def _balance(self, request: web.BaseRequest) -> web.Response:
         if has_valid_key(request, self.state.settings.api_key):
-            return _json(catalog.balance())
-        message = "This request requires a valid API key."
-        return _json({"message": message, "path": BALANCE, "statusCode": 401}, status=401)
+            return _json(catalog.balance(self.state.settings.balance))
+        context = ErrorContext.of_request(BALANCE, 0)
+        return _json(context.body(401), status=401)
 
     async def _handle_admin(self, request: web.BaseRequest) -> web.StreamResponse:
         self.on_admin_request(request)

@@ -1,6 +1,6 @@
-"""What the service lists beside the chat: its models, and an account's balance.
+"""The service's other endpoints: the list of its models, and the balance of an account.
 
-A handful of models in the service's own shape; it refuses to be complete.
+Pure. A handful of models in the service's own shape; it refuses to be complete.
 """
 
 from typing import Any, Final
@@ -13,6 +13,8 @@ _CHAT: Final = (
     "openai/chat-completion.message.system",
 )
 _TOOLS: Final = ("openai/chat-completion.function", "openai/chat-completion.parallel-tool-calls")
+# Credits below which the service warns; its own default.
+_LOW_BALANCE: Final = 10_000
 # id, developer, context length, output maximum, features
 _MODELS: Final = (
     (MODEL, "Meta", 128_000, 4_096, _CHAT + _TOOLS),
@@ -53,14 +55,15 @@ def models() -> dict[str, Any]:
     return {"object": "list", "data": [*chat, image]}
 
 
-def balance() -> dict[str, Any]:
+def balance(credits_left: float) -> dict[str, Any]:
     """Return the body of ``GET /v1/billing/balance``."""
+    low = credits_left < _LOW_BALANCE
     return {
-        "balance": 1_000_000,
-        "lowBalance": False,
-        "lowBalanceThreshold": 10_000,
+        "balance": credits_left,
+        "lowBalance": low,
+        "lowBalanceThreshold": _LOW_BALANCE,
         "lastUpdated": "2026-11-25T08:00:00.000Z",
         "autoDebitStatus": "disabled",
-        "status": "current",
-        "statusExplanation": "Balance is current and up to date",
+        "status": "low" if low else "current",
+        "statusExplanation": "Balance is low" if low else "Balance is current and up to date",
     }

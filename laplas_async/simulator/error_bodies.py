@@ -1,10 +1,12 @@
 """Error bodies: the service's own, and the forms in which other servers and proxies write them.
 
-Pure. It refuses to decide about a status or headers; a client must find the message in each form.
+Pure but for the time of day in the service's own body. It refuses to decide about a status or
+headers; a client must find the message in each form.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Self
 
 import orjson
 from attrs import frozen
@@ -50,6 +52,16 @@ class ErrorContext:
     path: str
     request_id: str
     timestamp: str
+
+    @classmethod
+    def of_request(cls, path: str, number: int) -> Self:
+        """Return the context of the request with this number, at the present time."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return cls(
+            path=path,
+            request_id=f"00000000-0000-4000-8000-{number:012x}",
+            timestamp=now.replace("+00:00", "Z"),
+        )
 
     def body(self, status: int, message: str | None = None, **more: Any) -> dict[str, Any]:
         """Return the service's own error body for the status, with ``more`` keys added."""

@@ -9,15 +9,15 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from attrs import frozen
+from attrs import field, frozen
 
+from laplas_async.simulator import catalog
 from laplas_async.simulator.answers import DEFAULT_MAX_TOKENS, Answer, make_answer
 from laplas_async.simulator.counters import Counters, Outcome, Seen
 from laplas_async.simulator.delivery import Delivery, make_delivery, make_refusal
@@ -44,6 +44,8 @@ class ServerSettings:
     status: int
     timing: Timing
     costs: bool
+    models: Any = field(factory=catalog.models)
+    balance: float = 1_000_000
 
 
 @frozen(kw_only=True)
@@ -81,11 +83,7 @@ class RequestHandler:
         self.entry: Fault | FaultRule | None = state.script.take() if self.is_chat else None
         self.admission: Admission | None = None
         self.holds_place = False
-        self.context = ErrorContext(
-            path=request.path,
-            request_id=f"00000000-0000-4000-8000-{self.seen.number:012x}",
-            timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        )
+        self.context = ErrorContext.of_request(request.path, self.seen.number)
         self.has_valid_key = has_valid_key(request, state.settings.api_key)
         # A limit that counts tokens has to read the body first.
         if self.is_chat and self.has_valid_key and state.limiter.charge is None:

@@ -58,6 +58,7 @@ class RequestLimiter:
         with self._lock:
             self.limit = limit
             self._parts = [_LimitState(part, now) for part in limit.parts]
+            self._reports = any(stage.headers for stage in limit.stages)
 
     @property
     def charge(self) -> Charge | None:
@@ -92,6 +93,8 @@ class RequestLimiter:
             self.in_flight -= 1
 
     def _headers(self, now: float, wait: float | None) -> dict[str, str]:
+        if not self._reports:
+            return {}
         wanted = self._parts[0].current(now).headers
         reports = [
             (part, wanted or part.current(now).headers)

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from laplas_async.simulator import catalog
 from laplas_async.simulator.app import Service
 from laplas_async.simulator.counters import Counters, Counts, Predicate, Seen
 from laplas_async.simulator.faults import Fault
@@ -38,10 +39,12 @@ class Simulator:
     ``status``: the status of success, 200 to 299. ``timing``: how fast it responds. ``limit``:
     which requests it rejects with a 429; all of several limits apply at the same time. ``faults``:
     what goes wrong with the first requests (see ``script``). ``costs``: responses have
-    ``meta.usage``. ``port``: 0 is any free port. ``remember``: how many requests ``requests``
-    keeps. ``clock``: seconds for the limit and for ``Seen``, never going back; replace it to test
-    limits per minute or hour without waiting. It may be started again after it was stopped. Raises
-    ``ValueError`` for a status out of range.
+    ``meta.usage``. ``models``: the body of ``GET /v1/models`` (None: a few models as the service
+    lists them). ``balance``: the credits that ``GET /v1/billing/balance`` reports. ``port``: 0 is
+    any free port. ``remember``: how many requests ``requests`` keeps. ``clock``: seconds for the
+    limit and for ``Seen``, never going back; replace it to test limits per minute or hour without
+    waiting. It may be started again after it was stopped. Raises ``ValueError`` for a status out of
+    range.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Simulator:
         limit: HiddenLimit | Sequence[HiddenLimit] | None = None,
         faults: Sequence[Fault | None] = (),
         costs: bool = False,
+        models: Any = None,
+        balance: float = 1_000_000,
         host: str = "127.0.0.1",
         port: int = 0,
         remember: int = 10_000,
@@ -72,7 +77,12 @@ class Simulator:
         self._service = Service(
             ServerState(
                 settings=ServerSettings(
-                    api_key=api_key, status=status, timing=timing or Timing(), costs=costs
+                    api_key=api_key,
+                    status=status,
+                    timing=timing or Timing(),
+                    costs=costs,
+                    models=catalog.models() if models is None else models,
+                    balance=balance,
                 ),
                 counters=self._counters,
                 script=self._script,

@@ -162,3 +162,13 @@ async def test_several_limits_over_http(sim: Simulator) -> None:
         assert [await status_of(http, sim) for _ in range(4)] == [200, 200, 200, 429]
         async with http.post(f"{root}/_limit", json={"ratee": 1}) as response:
             assert "ratee" in (await response.json())["message"]
+
+
+async def test_models_and_balance_can_be_configured(http: aiohttp.ClientSession) -> None:
+    """Some servers list their models as a bare array."""
+    async with Simulator(models=[{"id": "tiny"}], balance=3.5) as sim:
+        async with http.get(f"{sim.base_url}/models") as response:
+            assert await response.json() == [{"id": "tiny"}]
+        async with http.get(f"{sim.base_url}/billing/balance") as response:
+            assert (await response.json())["balance"] == 3.5
+        assert sim.counts.requests == 0

@@ -6,7 +6,7 @@ import pytest
 
 from laplas_async.cli import make_parser
 from laplas_async.cli.serve import make_simulator
-from laplas_async.simulator import Simulator
+from laplas_async.simulator import HiddenLimit, Simulator
 
 
 def simulator(*arguments: str) -> Simulator:
@@ -30,12 +30,24 @@ def test_valid_settings_make_a_simulator(arguments: tuple[str, ...]) -> None:
     assert isinstance(simulator(*arguments), Simulator)
 
 
+def test_the_hidden_limit_has_the_arguments_values() -> None:
+    arguments = ("--requests", "30", "--tokens", "6000", "--per", "10", "--sliding")
+    assert simulator(*arguments, "--limit-headers", "all").limit == HiddenLimit(
+        requests=30, tokens=6000, per=10, sliding=True, headers=True
+    )
+    assert simulator("--rate", "2", "--limit-headers", "retry-after").limit == HiddenLimit(
+        rate=2, headers="retry-after"
+    )
+    assert simulator().limit == HiddenLimit()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--fault-always", "cut,ok"), "one fault, not 2"),
         (("--fault-always", ""), "one fault, not 0"),
         (("--burst", "3"), "burst needs a rate"),
+        (("--sliding",), "phase and sliding need requests or tokens"),
         (("--tokens-per-second", "0"), "tokens_per_second"),
     ],
 )

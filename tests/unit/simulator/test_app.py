@@ -24,8 +24,8 @@ def service() -> Service:
     )
 
 
-async def respond(service: Service, method: str, path: str) -> tuple[int, Any]:
-    response = await service.handle(make_mocked_request(method, path))
+async def respond(service: Service, method: str, path: str, key: str = "") -> tuple[int, Any]:
+    response = await service.handle(make_mocked_request(method, path, {"Authorization": key}))
     assert isinstance(response, web.Response)
     assert isinstance(response.body, bytes)
     return response.status, orjson.loads(response.body)
@@ -49,7 +49,15 @@ async def test_requests_about_itself_are_reported_to_the_server(service: Service
     assert paths == ["/_counts"]
 
 
-async def test_models_need_no_key(service: Service) -> None:
-    status, body = await respond(service, "GET", "/v1/models")
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/v1/models/"])
+async def test_models_need_no_key(service: Service, path: str) -> None:
+    status, body = await respond(service, "GET", path)
     assert status == 200
     assert body["data"][0]["id"].startswith("meta-llama/")
+
+
+async def test_the_balance_needs_a_key(service: Service) -> None:
+    path = "/v1/billing/balance"
+    assert (await respond(service, "GET", path, "Bearer k"))[1]["balance"] == 1_000_000
+    status, body = await respond(service, "GET", path, "Bearer other")
+    assert (status, body["statusCode"], body["path"]) == (401, 401, path)
