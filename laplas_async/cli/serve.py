@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from laplas_async.cli.exit_codes import DONE, FAILED
 from laplas_async.cli.options import port
@@ -17,6 +17,14 @@ from laplas_async.errors import ConfigError
 
 if TYPE_CHECKING:
     from laplas_async.simulator import Fault, Simulator
+
+
+_LIMIT_HEADERS: Final[dict[str, bool | Literal["retry-after", "x-ratelimit"]]] = {
+    "none": False,
+    "retry-after": "retry-after",
+    "x-ratelimit": "x-ratelimit",
+    "all": True,
+}
 
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -61,7 +69,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     hidden.add_argument(
         "--limit-headers",
-        choices=("none", "retry-after", "x-ratelimit", "all"),
+        choices=tuple(_LIMIT_HEADERS),
         default="none",
         help="what responses report about the limits (default: none)",
     )
@@ -129,9 +137,7 @@ def make_simulator(arguments: argparse.Namespace) -> "Simulator":
             tokens=arguments.tokens,
             per=arguments.per,
             sliding=arguments.sliding,
-            headers={"none": False, "all": True}.get(
-                arguments.limit_headers, arguments.limit_headers
-            ),
+            headers=_LIMIT_HEADERS[arguments.limit_headers],
         ),
         faults=parse_faults(arguments.faults),
         remember=0,

@@ -181,9 +181,9 @@ def test_error_framings() -> None:
 def test_streams_and_completions_in_place_of_each_other() -> None:
     stream = joined(sent())
     assert joined(sent(Fault.stream_instead(), stream=False)) == stream
-    for asked, streams in ((None, True), (True, True), (False, False)):
+    for requested, streams in ((None, True), (True, True), (False, False)):
         made = make_delivery(
-            ANSWER, Fault.stream_unless_false(), CONTEXT, stream=asked, include_usage=True
+            ANSWER, Fault.stream_unless_false(), CONTEXT, stream=requested, include_usage=True
         )
         assert (joined(made) == stream) == streams
     trailing = joined(sent(Fault.trailing_done(), stream=False))
