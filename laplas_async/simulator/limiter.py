@@ -1,7 +1,7 @@
 """Applies hidden limits: admits or rejects each request when it arrives, and counts it.
 
 Pure: ``now`` is in seconds of any monotonic clock. It refuses to queue and to wait. What a
-rejection reports as ``retry_after`` is true if no change and no other request is admitted in between.
+rejection reports as ``retry_after`` is true if nothing changes and no other request is admitted.
 """
 
 import math
