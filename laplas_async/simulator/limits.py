@@ -37,8 +37,8 @@ class Rival:
     """
 
     share: float = field(default=0.5, validator=[gt(0), lt(1)])
-    on: float = field(default=10.0, validator=gt(0))
-    off: float = field(default=10.0, validator=ge(0))
+    on: float = field(default=10.0, validator=[gt(0), lt(math.inf)])
+    off: float = field(default=10.0, validator=[ge(0), lt(math.inf)])
     start: float = field(default=0.0, validator=ge(0))
 
     def active_seconds(self, since: float, until: float) -> float:
@@ -76,12 +76,12 @@ class HiddenLimit:
     range and for ``changes`` or ``also`` nested in each other.
     """
 
-    rate: float | None = field(default=None, validator=optional(gt(0)))
+    rate: float | None = field(default=None, validator=optional([gt(0), lt(math.inf)]))
     burst: int | None = field(default=None, validator=optional(ge(1)))
     concurrency: int | None = field(default=None, validator=optional(ge(0)))
     requests: int | None = field(default=None, validator=optional(ge(1)))
     tokens: int | None = field(default=None, validator=optional(ge(1)))
-    per: float = field(default=60.0, validator=gt(0))
+    per: float = field(default=60.0, validator=[gt(0), lt(math.inf)])
     phase: float = field(default=0.0, validator=ge(0))
     sliding: bool = False
     charge: Charge = field(default="used", validator=in_(("used", "requested")))

@@ -13,6 +13,9 @@ from laplas_async.simulator.limits import HiddenLimit, Rival, limit_from_json
     "options",
     [
         {"rate": 0},
+        {"rate": float("inf")},
+        {"rate": float("nan")},
+        {"requests": 1, "per": float("inf")},
         {"burst": 0, "rate": 1},
         {"burst": 3},
         {"concurrency": -1},
@@ -38,7 +41,9 @@ def test_impossible_limits(options: dict[str, Any]) -> None:
         HiddenLimit(**options)
 
 
-@pytest.mark.parametrize("options", [{"share": 0}, {"share": 1}, {"on": 0}, {"off": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"share": 0}, {"share": 1}, {"on": 0}, {"off": -1}, {"on": float("inf")}], ids=str
+)
 def test_impossible_rivals(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
         Rival(**options)
