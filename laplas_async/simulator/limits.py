@@ -20,11 +20,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Self
 
 from attrs import evolve, field, fields, frozen
-from attrs.validators import ge, gt, in_, lt, optional
+from attrs.validators import and_, ge, gt, in_, lt, optional
 
 Headers = bool | Literal["retry-after", "x-ratelimit"]
 Charge = Literal["used", "requested"]
 _HEADERS: Final = (False, True, "retry-after", "x-ratelimit")
+
+# Infinite rates have no burst, infinite periods no windows.
+_FINITE: Any = and_(gt(0), lt(math.inf))
 
 
 @frozen(kw_only=True)
@@ -37,7 +40,7 @@ class Rival:
     """
 
     share: float = field(default=0.5, validator=[gt(0), lt(1)])
-    on: float = field(default=10.0, validator=[gt(0), lt(math.inf)])
+    on: float = field(default=10.0, validator=_FINITE)
     off: float = field(default=10.0, validator=[ge(0), lt(math.inf)])
     start: float = field(default=0.0, validator=ge(0))
 
@@ -76,12 +79,12 @@ class HiddenLimit:
     range and for ``changes`` or ``also`` nested in each other.
     """
 
-    rate: float | None = field(default=None, validator=optional([gt(0), lt(math.inf)]))
+    rate: float | None = field(default=None, validator=optional(_FINITE))
     burst: int | None = field(default=None, validator=optional(ge(1)))
     concurrency: int | None = field(default=None, validator=optional(ge(0)))
     requests: int | None = field(default=None, validator=optional(ge(1)))
     tokens: int | None = field(default=None, validator=optional(ge(1)))
-    per: float = field(default=60.0, validator=[gt(0), lt(math.inf)])
+    per: float = field(default=60.0, validator=_FINITE)
     phase: float = field(default=0.0, validator=ge(0))
     sliding: bool = False
     charge: Charge = field(default="used", validator=in_(("used", "requested")))
