@@ -27,7 +27,7 @@ Charge = Literal["used", "requested"]
 _HEADERS: Final = (False, True, "retry-after", "x-ratelimit")
 
 # Infinite rates have no burst, infinite periods no windows.
-_FINITE: Any = and_(gt(0), lt(math.inf))
+_FINITE: Any = and_(gt(0.0), lt(math.inf))
 
 
 @frozen(kw_only=True)
