@@ -1,53 +1,38 @@
 """``StreamReader``: one streamed response, from its first byte to the verdict at its end.
 
-Bytes go in, chunks come out. Here it is decided whether a stream was complete (law 1); whether it
-is still alive, ``watchdog`` decides. It refuses to retry: until content has been received,
-``calls`` may drop it and begin another.
+Bytes go in, chunks come out. ``verdict`` decides whether a stream was complete, ``watchdog``
+whether it is still alive. It refuses to retry: until content has been received, ``calls`` may drop
+it and begin another.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from laplas_async.errors import (
     ConfigError,
-    ConnectionFailedError,
     LaplasError,
-    StreamAPIError,
     StreamError,
     StreamProtocolError,
-    StreamTimeoutError,
     StreamTruncatedError,
 )
 from laplas_async.http.transport import MAX_BODY_BYTES, Response
+from laplas_async.streaming.event_decoder import DONE, Decoded, DecodedBlock, EventDecoder
+from laplas_async.streaming.other_body import failed_choice_of, read_other_body, reported_error
+from laplas_async.streaming.verdict import Verdict, drain
 from laplas_async.streaming.watchdog import Watchdog
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion, ChatCompletionChunk, Cost
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.body_kind import BLANK, BodyKind
-from laplas_async.wire.chunks import (
-    ChunkDecoder,
-    FailureEvent,
-    chunk_from_completion,
-    has_content,
-)
-from laplas_async.wire.codec import DecodeError, cost_from, loads, quote
-from laplas_async.wire.error_body import is_failure, read_failure
+from laplas_async.wire.body_kind import BodyKind
+from laplas_async.wire.chunks import FailureEvent, has_content
+from laplas_async.wire.codec import DecodeError, cost_from
 from laplas_async.wire.fast.text_form import SingleReader
-from laplas_async.wire.finish_reason import failed_choice
 from laplas_async.wire.large_json import LARGE
-from laplas_async.wire.sse import ServerSentEvent, SSEParser
 
-# After [DONE], reusing the connection is worth waiting this long (seconds) for the end of the
-# response, and reading this much (bytes); opening a new one costs about as much.
-DRAIN_SECONDS = 0.05
-_DRAIN_BYTES = 64 * 1024
 # Chunks without content that are kept back, so that the call may still be retried; a server that
 # sends more of them is streaming something, and its chunks are passed on (test_stream).
 _MOST_HELD_BACK = 64
-_DONE: Literal["done"] = "done"
-_Decoded = ChatCompletionChunk | FailureEvent | DecodeError | Literal["done"] | None
-_Block = _Decoded | list[Any]  # a block without blank lines may hold several events
 
 
 class StreamReader:
@@ -59,22 +44,16 @@ class StreamReader:
 
     __slots__ = (
         "_at",
-        "_at_end",
         "_blocks",
         "_body_kind",
-        "_choices",
         "_chunk_of",
         "_contents",
-        "_decoder",
-        "_done",
-        "_ended",
-        "_failure",
+        "_events",
         "_index",
         "_large",
-        "_parser",
-        "_pending",
         "_read_single",
         "_ready",
+        "_verdict",
         "_watchdog",
         "accumulator",
         "begun",
@@ -93,9 +72,8 @@ class StreamReader:
         self.close_on_cancel = True  # no block will close it
         self.begun = False  # content has been received
         self.waiting = False  # a task is waiting for the next chunk
-        self._choices = choices
-        self._parser = SSEParser(stray_json=True)
-        self._decoder = ChunkDecoder()
+        self._verdict = Verdict(response, self.accumulator, choices)
+        self._events = EventDecoder()
         self._blocks: list[bytes] = []  # received, and not decoded from ``_at`` on
         self._at = 0
         # Chunks to be returned, the next one last: an empty deque takes 760 bytes. An item of a
@@ -108,13 +86,8 @@ class StreamReader:
         # arrive slowly; None while anything else may follow.
         self._read_single: SingleReader | None = None
         self._contents = 0  # chunks with content, without those read by a form
-        self._large: asyncio.Future[_Block] | None = None  # the block at ``_at``, in a thread
+        self._large: asyncio.Future[DecodedBlock] | None = None  # the block at ``_at``, in a thread
         self._body_kind = BodyKind(max_bytes=MAX_BODY_BYTES)
-        self._done = False  # [DONE] has been received
-        self._at_end = False  # the transfer has ended cleanly
-        self._ended = False
-        self._failure: LaplasError | None = None
-        self._pending: LaplasError | None = None  # to be raised after the chunks that are ready
         self._watchdog = Watchdog(timeouts, sent_at)
 
     async def open(self) -> None:
@@ -132,7 +105,7 @@ class StreamReader:
             self.close()
             raise
         self.begun = True
-        if not self._ended:
+        if not self._verdict.reached:
             self._watchdog.check(self)
 
     async def next(self) -> ChatCompletionChunk:
@@ -157,8 +130,8 @@ class StreamReader:
                     await self._fill(data)
             except LaplasError as error:
                 self._conclude(error)  # the transfer broke; nothing new where it had ended
-                if self._failure is not None:
-                    raise self._failure from self._failure.__cause__
+                if self._verdict.failure is not None:
+                    raise self._verdict.failure from self._verdict.failure.__cause__
             except asyncio.CancelledError:
                 if self.close_on_cancel:
                     self.close()
@@ -180,7 +153,7 @@ class StreamReader:
 
     def completion(self) -> ChatCompletion:
         """What has been received so far."""
-        whole = self._ended and self._failure is None
+        whole = self._verdict.reached and self._verdict.failure is None
         completion = self.accumulator.completion(partial=not whole)
         completion.request_id = self.response.request_id
         completion.cost = self.cost
@@ -200,17 +173,17 @@ class StreamReader:
     @property
     def finished(self) -> bool:
         """Every choice that was requested has its finish_reason."""
-        return self._pending is None and self.accumulator.finished(self._choices)
+        return self._verdict.finished
 
     @property
     def settled(self) -> bool:
         """It is ``finished``, and no content is expected any more."""
-        return self.finished and self.accumulator.settled(self._choices)
+        return self._verdict.settled
 
     @property
     def ended(self) -> bool:
         """Whether the verdict has been reached."""
-        return self._ended
+        return self._verdict.reached
 
     def close(self, reason: LaplasError | None = None) -> None:
         """End it at once. Unless it was complete, a waiting reader gets ``reason``."""
@@ -225,20 +198,20 @@ class StreamReader:
 
         Raises the error with which it ended.
         """
-        self._read_single = None
+        self._read_single, verdict = None, self._verdict
         try:
-            while not self._ended:
-                if self._pending is not None:
-                    self._conclude(self._pending)
-                elif self._at < len(self._blocks) and not self._done:
+            while not verdict.reached:
+                if verdict.pending is not None:
+                    self._conclude(verdict.pending)
+                elif self._at < len(self._blocks) and not verdict.done:
                     if len(self._blocks[self._at]) > LARGE and not await self._decode_large():
                         break  # closed meanwhile
                     if self._decode_blocks():
                         self._prepare_single()
                         return
-                elif self._done:  # anything after it is ignored
-                    self._conclude(await self._drain())
-                elif self._at_end:
+                elif verdict.done:  # anything after it is ignored
+                    self._conclude(await drain(self.response))
+                elif verdict.at_end:
                     self._conclude(None)
                 elif received := await self.response.read() if data is None else data:
                     self._blocks, self._at = self._split(received), 0
@@ -247,14 +220,14 @@ class StreamReader:
                     return
         except LaplasError as error:
             self._conclude(error)
-        if self._failure is not None:
-            raise self._failure
+        if verdict.failure is not None:
+            raise verdict.failure
 
     def _prepare_single(self) -> None:
         """If nothing else is pending, let the next event be read by the form alone."""
-        if self._at < len(self._blocks) or self._parser.pieces:
+        if self._at < len(self._blocks) or self._events.parser.pieces:
             return
-        form = self._decoder.learner.form
+        form = self._events.learner.form
         # After a finish reason, the text of a form would revoke it: that takes the general path.
         if form is not None and not self.accumulator.can_end(form.index):
             self._read_single = form.single_reader(self.accumulator)
@@ -263,20 +236,20 @@ class StreamReader:
         data = self._body_kind.feed(data)
         if self._body_kind.has_enough:
             self._read_other(self._body_kind.other or b"")
-        return self._parser.split(data)
+        return self._events.parser.split(data)
 
     def _finish_transfer(self) -> bool:
         """The transfer has ended. Whether that makes a chunk ready: then the verdict waits."""
-        self._at_end = True
+        self._verdict.at_end = True
         if (other := self._body_kind.other) is not None:
             self._read_other(other)
             return True
-        last = self._parser.unfinished()
-        return last is not None and self._deliver(self._decode_event(last)) is not None
+        last = self._events.parser.unfinished()
+        return last is not None and self._deliver(self._events.decode_event(last)) is not None
 
     def _decode_blocks(self) -> bool:
         """Decode the next blocks; whether a chunk is ready now."""
-        learner = self._decoder.learner
+        learner = self._events.learner
         form = None if self._large else learner.form
         if form is not None and (items := form.read(self._blocks, self._at)):
             self._at += len(items)
@@ -287,7 +260,7 @@ class StreamReader:
         block = self._blocks[self._at]
         self._at += 1
         if self._large is None:
-            decoded = self._decode(block)
+            decoded = self._events.decode(block)
         else:
             decoded, self._large = self._large.result(), None
         chunk = self._deliver(decoded)
@@ -304,72 +277,49 @@ class StreamReader:
         """
         if self._large is None:
             block, loop = self._blocks[self._at], asyncio.get_running_loop()
-            self._large = loop.run_in_executor(None, self._decode, block)
+            self._large = loop.run_in_executor(None, self._events.decode, block)
         await asyncio.wait([self._large])
-        return not self._ended
+        return not self._verdict.reached
 
-    def _decode(self, block: bytes) -> _Block:
-        """Decode a block; it uses parser and decoder alone, so a thread can do it."""
-        event = self._parser.read(block)
-        return None if event is None else self._decode_event(event)
-
-    def _decode_event(self, event: ServerSentEvent) -> _Block:
-        decoded = self._decode_data(event.data, event.event)
-        if not isinstance(decoded, DecodeError) or b"\n" not in event.data:
-            return decoded
-        # Events separated by single newlines, which the standard reads as one: each line is JSON.
-        lines = [self._decode_data(line, event.event) for line in event.data.split(b"\n")]
-        broken = any(isinstance(line, DecodeError) for line in lines[:-1])
-        return decoded if broken or not any(lines[:-1]) else lines
-
-    def _decode_data(self, data: bytes, kind: str) -> _Decoded:
-        if data[:6] == b"[DONE]":
-            return _DONE
-        # A proxy may wrap a comment: "data: : PROCESSING".
-        if not data or data.isspace() or data[:1] == b":":
-            return None
-        try:
-            return self._decoder.decode(data, kind)
-        except (FailureEvent, DecodeError) as error:
-            return error
-
-    def _deliver(self, decoded: _Block) -> ChatCompletionChunk | None:
+    def _deliver(self, decoded: DecodedBlock) -> ChatCompletionChunk | None:
         """Make what was decoded ready; the last chunk of it, or None if there is none.
 
         Raises what it reports, after chunks before it have been delivered.
         """
         delivered: ChatCompletionChunk | None = None
         for item in decoded if isinstance(decoded, list) else (decoded,):
-            if self._done or self._pending is not None:
+            if self._verdict.done or self._verdict.pending is not None:
                 break
             try:
                 chunk = self._judge(item)
             except LaplasError as error:
                 if delivered is None:
                     raise
-                self._pending = error
+                self._verdict.pending = error
                 break
             if chunk is not None:
                 self._ready.insert(0, chunk)
                 delivered = chunk
         return delivered
 
-    def _judge(self, decoded: _Decoded) -> ChatCompletionChunk | None:
+    def _judge(self, decoded: Decoded) -> ChatCompletionChunk | None:
         if isinstance(decoded, ChatCompletionChunk):
             self._add(decoded)
-            if (failure := _failed_choice(decoded)) is not None:
-                error = self._api_error(failure)
+            if (failure := failed_choice_of(decoded)) is not None:
+                error = reported_error(self.response, failure)
                 if not any(choice.delta.content for choice in decoded.choices):
                     raise error
-                self._pending = error
+                self._verdict.pending = error
             return decoded
         if isinstance(decoded, FailureEvent):
-            raise self._api_error(decoded.body)
+            raise reported_error(self.response, decoded.body)
         if isinstance(decoded, DecodeError):
-            if self._at_end:  # the last event lacked its end, so it was cut off
+            if self._verdict.at_end:  # the last event lacked its end, so it was cut off
                 raise StreamTruncatedError(f"the stream ended inside an event: {decoded}")
-            raise StreamProtocolError(f"an event is not a chunk: {self._redact(decoded)}")
-        self._done = decoded is _DONE
+            raise StreamProtocolError(
+                f"an event is not a chunk: {self.response.redact(str(decoded))}"
+            )
+        self._verdict.done = decoded is DONE
         return None
 
     def _add(self, chunk: ChatCompletionChunk) -> None:
@@ -381,115 +331,32 @@ class StreamReader:
                 self._watchdog.check(self)  # shorten the idle timeout
 
     def _read_other(self, body: bytes) -> None:
-        """Read a body that is not a stream: one completion, an error in JSON, or a page."""
-        try:
-            value = loads(_without_done(body.lstrip(BLANK)))
-            if isinstance(value, dict | list) and is_failure(value):
-                raise self._api_error(value)
-            if isinstance(value, dict):
-                self._deliver(chunk_from_completion(value))
-                self._done = True
-                return
-        except DecodeError as error:
-            message = read_failure(body.decode("utf-8", "replace")).message or str(error)
-        else:
-            message = quote(body)
-        raise StreamProtocolError(f"received in place of a stream: {self._redact(message)}")
-
-    async def _drain(self) -> LaplasError | None:
-        """After [DONE]: read to the end, so that the connection can be reused.
-
-        Returns the error if the transfer breaks there. Bounded in time and bytes.
-        """
-        if self.response.ended:  # the usual case: the end was received together with [DONE]
-            return None
-        size = 0
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while size < _DRAIN_BYTES and (data := await self.response.read()):
-                    size += len(data)
-        except TimeoutError:
-            return None  # kept open by the server, which has declared the end
-        except ConnectionFailedError as error:
-            return error
-        return None
+        self._deliver(read_other_body(self.response, body))
+        self._verdict.done = True
 
     # --- the verdict --------------------------------------------------------------------------
 
     def _conclude(self, error: LaplasError | None) -> None:
         """Reading has ended: with ``error``, or at the clean end of the transfer."""
-        if self._ended:
+        if self._verdict.reached:
             return
-        if error is None and not self._is_complete():
-            error = StreamTruncatedError(self._missing())
-        elif isinstance(error, ConnectionFailedError):
-            cause, error = error, StreamTruncatedError(f"the stream was cut: {error}")
-            error.__cause__ = cause
-        self._settle(error)
+        self._settle(self._verdict.judge(error))
         self.response.close()
-
-    def _is_complete(self) -> bool:
-        """Whether a complete response was received, given that the transfer ended cleanly."""
-        return self.finished or (self._done and self.accumulator.has_content)
 
     def _settle(self, error: LaplasError | None) -> None:
         """Reach the verdict: once, and for good."""
-        if self._ended:
+        if self._verdict.reached:
             return
-        self._ended = True
         self._read_single = None
         self._watchdog.stop()
         if self._large is not None:
             self._large.cancel()
-        if isinstance(error, StreamTruncatedError | StreamTimeoutError) and self.finished:
-            error = None  # every choice had its finish_reason, so the text is complete
-        self._failure = error
-        if error is not None:
-            error.request_id = self.response.request_id
+        error = self._verdict.reach(error)
         if isinstance(error, StreamError):
             error.partial = self.completion()
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end(error)
-
-    def _missing(self) -> str:
-        if self._done:
-            return "[DONE] was received, but no content before it"
-        if self.accumulator.finished():
-            return f"the stream ended without [DONE] and not all {self._choices} choices"
-        if self.accumulator.started:
-            return "the stream ended with neither finish_reason nor [DONE]"
-        return f"a stream without any chunk (status {self.response.status})"
-
-    def _api_error(self, body: object) -> StreamAPIError:
-        clean = self.response.redact(body)
-        failure = read_failure(clean)
-        return StreamAPIError(
-            f"the service reported an error in the stream: {failure.message or quote(clean, 500)}",
-            status=failure.status,
-            code=failure.code,
-            body=clean,
-        )
-
-    def _redact(self, message: object) -> str:
-        return str(self.response.redact(str(message)))
-
-
-def _failed_choice(chunk: ChatCompletionChunk) -> dict[str, Any] | None:
-    """The error of a choice that ended in a failure (law 1), or None."""
-    for choice in chunk.choices:
-        if choice.finish_reason is not None or choice.extra:
-            fields = {"finish_reason": choice.finish_reason, "error": choice.extra.get("error")}
-            if (failure := failed_choice({"choices": [fields]})) is not None:
-                return failure
-    return None
-
-
-def _without_done(body: bytes) -> bytes:
-    """Remove the ``data: [DONE]`` that some servers send after a completion."""
-    while (rest := body.rstrip()).endswith(b"[DONE]"):
-        body = rest.removesuffix(b"[DONE]").rstrip().removesuffix(b"data:")
-    return body
 
 
 def _no_form(item: object) -> ChatCompletionChunk:

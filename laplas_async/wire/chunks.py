@@ -1,7 +1,7 @@
 """Decodes the events of one stream into chunks, in order.
 
 It keeps what one event needs of the previous one: half a character. It refuses to decide whether
-the stream is complete (``streaming.reader`` does).
+the stream is complete (``streaming.verdict`` does).
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ Decoding is tolerant where that loses nothing: null means absent, an unknown fie
 It is strict where text would be lost or invented: content that is not text is a ``DecodeError``.
 
 It refuses to validate requests (``wire.request`` does) and to decide whether a stream is complete
-(``streaming.reader`` does).
+(``streaming.verdict`` does).
 """
 
 import contextlib
