@@ -1,7 +1,7 @@
 """Every error that this library raises: plain data that survives pickling.
 
 Nothing else leaves the library except asyncio's cancellation. No error contains the API key:
-``http.transport`` redacts it from everything a server sends before an error is made of it. This
+``http.response`` redacts it from everything a server sends before an error is made of it. This
 module refuses to decide which error a response is (``wire.error_body`` does).
 """
 

@@ -14,7 +14,8 @@ from laplas_async.errors import (
     RequestTimeoutError,
     StreamProtocolError,
 )
-from laplas_async.http.transport import Response, Transport
+from laplas_async.http.response import Response
+from laplas_async.http.transport import Transport
 from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion

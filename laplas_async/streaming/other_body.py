@@ -6,7 +6,7 @@ It refuses to decide how the stream ends (``verdict`` does).
 from typing import Any
 
 from laplas_async.errors import StreamAPIError, StreamProtocolError
-from laplas_async.http.transport import Response
+from laplas_async.http.response import Response
 from laplas_async.types import ChatCompletionChunk
 from laplas_async.wire.body_kind import BLANK
 from laplas_async.wire.chunks import chunk_from_completion

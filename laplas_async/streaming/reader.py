@@ -16,7 +16,7 @@ from laplas_async.errors import (
     StreamProtocolError,
     StreamTruncatedError,
 )
-from laplas_async.http.transport import MAX_BODY_BYTES, Response
+from laplas_async.http.response import MAX_BODY_BYTES, Response
 from laplas_async.streaming.event_decoder import DONE, Decoded, DecodedBlock, EventDecoder
 from laplas_async.streaming.other_body import failed_choice_of, read_other_body, reported_error
 from laplas_async.streaming.verdict import Verdict, drain

@@ -11,7 +11,7 @@ from laplas_async.errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from laplas_async.http.transport import Response
+from laplas_async.http.response import Response
 from laplas_async.wire.accumulate import Accumulator
 
 # After [DONE], reusing the connection is worth waiting this long (seconds) for the end of the

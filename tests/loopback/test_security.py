@@ -23,7 +23,7 @@ from laplas_async import (
     StreamProtocolError,
 )
 from laplas_async.http.endpoint import make_socket
-from laplas_async.http.transport import MAX_BODY_BYTES
+from laplas_async.http.response import MAX_BODY_BYTES
 from laplas_async.simulator import Fault, Simulator
 
 ONCE = RetryPolicy(max_attempts=1)

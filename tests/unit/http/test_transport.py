@@ -1,98 +1,20 @@
-"""``Transport`` and ``Response`` against a socket that sends prepared bytes."""
+"""``Transport`` against a socket that sends prepared bytes."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
 from laplas_async.errors import (
-    APIError,
     ConfigError,
     ConnectionFailedError,
-    LaplasError,
-    RateLimitError,
     RequestTimeoutError,
 )
-from laplas_async.http.transport import Response, Transport
-
-KEY = "key-that-never-shows"
-OK = b"HTTP/1.1 200 OK\r\n"
-
-
-class Server:
-    """Sends the same prepared bytes to every request, and records the request's head."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.heads: list[str] = []
-        self.bodies: list[bytes] = []
-        self.speaks_socks = False
-        self.destinations: list[bytes] = []
-        self.stays_open = False
-        self.port = 0
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.speaks_socks:
-            await self.greet(reader, writer)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        self.heads.append(head)
-        length = int(head.lower().split("content-length:")[1].split("\r\n")[0])
-        self.bodies.append(await reader.readexactly(length))
-        for piece in self.pieces:
-            writer.write(piece)
-            await writer.drain()
-        if self.stays_open:
-            await reader.read()
-        writer.close()
-
-    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Speak SOCKS 5 (RFC 1928) without authentication, as the proxy and the destination."""
-        _, count = await reader.readexactly(2)
-        await reader.readexactly(count)
-        writer.write(b"\x05\x00")
-        _, _, _, kind, length = await reader.readexactly(5)
-        assert kind == 3  # a name, which the proxy resolves
-        self.destinations.append(await reader.readexactly(length))
-        await reader.readexactly(2)
-        writer.write(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
-
-    def answer(self, *pieces: bytes, stays_open: bool = False) -> None:
-        self.pieces = list(pieces)
-        self.stays_open = stays_open
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    server = Server()
-    async with await asyncio.start_server(server.handle, "127.0.0.1", 0) as listening:
-        server.port = listening.sockets[0].getsockname()[1]
-        yield server
-
-
-@pytest.fixture
-async def connect(server: Server) -> AsyncIterator[Callable[..., Transport]]:
-    opened: list[Transport] = []
-
-    def make(**settings: Any) -> Transport:
-        opened.append(Transport(f"http://127.0.0.1:{server.port}/v1", KEY, **settings))
-        return opened[-1]
-
-    yield make
-    for transport in opened:
-        await transport.close()
-
-
-@pytest.fixture
-def transport(connect: Callable[..., Transport]) -> Transport:
-    return connect()
-
-
-async def post(transport: Transport, *, stream: bool = False, **options: Any) -> Response:
-    return await transport.send(b"{}", stream=stream, **{"connect_timeout": 5.0} | options)
-
+from laplas_async.http.transport import Transport
+from tests.unit.http.prepared_server import KEY, OK, Server, post
 
 # --- requests ---------------------------------------------------------------------------------
 
@@ -180,92 +102,6 @@ async def test_a_closed_transport_opens_again_when_used(
 async def test_an_invalid_setting_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Transport(**{"base_url": "https://h/v1", "api_key": KEY} | settings)
-
-
-# --- responses --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [200, 201, 204, 307, 404, 429, 500])
-async def test_every_status_is_a_response(
-    transport: Transport, server: Server, status: int
-) -> None:
-    server.answer(
-        b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nLocation: /there\r\n"
-        b"x-request-id: r-1\r\nx-ratelimit-remaining: 0\r\nx-ratelimit-reset: 3\r\n\r\n" % status
-    )
-    response = await post(transport)
-    assert response.status == status
-    assert response.request_id == "r-1"
-    assert response.reset_delay == 3.0
-    assert await response.read_all() == b""
-    assert response.ended
-
-
-async def test_bytes_are_returned_as_they_arrive(transport: Transport, server: Server) -> None:
-    server.answer(OK + b"Content-Length: 4\r\n\r\nab", stays_open=True)
-    response = await post(transport)
-    assert await response.read() == b"ab"
-    assert not response.ended
-    response.close()
-
-
-async def test_what_arrived_before_a_break_is_returned_before_the_error(
-    transport: Transport, server: Server
-) -> None:
-    server.answer(OK + b"Content-Length: 9\r\n\r\nabc")
-    response = await post(transport)
-    assert await response.read() == b"abc"
-    with pytest.raises(ConnectionFailedError, match="before the response was complete") as caught:
-        await response.read()
-    assert caught.value.sent
-    assert not response.ended
-    response.close()
-
-
-async def test_a_body_over_the_limit_is_an_error_or_truncated(
-    transport: Transport, server: Server
-) -> None:
-    server.answer(OK + b"Connection: close\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
-    response = await post(transport)
-    with pytest.raises(APIError, match="larger than 10 bytes"):
-        await response.read_all(10)
-    response.close()
-    truncated = await (await post(transport)).read_all(10, truncate=True)
-    assert 10 < len(truncated) <= 1000
-
-
-async def test_closing_a_response_raises_the_reason_in_the_waiting_reader(
-    transport: Transport, server: Server
-) -> None:
-    server.answer(OK + b"Content-Length: 4\r\n\r\n", stays_open=True)
-    response = await post(transport)
-    reading = asyncio.create_task(response.read())
-    await asyncio.sleep(0)
-    reason = LaplasError("closed by the test")
-    response.close(reason)
-    with pytest.raises(LaplasError) as caught:
-        await reading
-    assert caught.value is reason
-
-
-async def test_an_error_response_becomes_its_error_without_the_key(
-    transport: Transport, server: Server
-) -> None:
-    body = f'{{"message": "no more for {KEY}"}}'.encode()
-    server.answer(b"HTTP/1.1 429 X\r\nRetry-After: 2\r\nContent-Length: 47\r\n\r\n" + body)
-    error = await (await post(transport)).error()
-    assert isinstance(error, RateLimitError)
-    assert error.retry_after == 2.0
-    assert str(error) == "429: no more for ***"
-
-
-async def test_the_status_alone_is_an_error_when_the_body_breaks(
-    transport: Transport, server: Server
-) -> None:
-    server.answer(b"HTTP/1.1 503 X\r\nContent-Length: 99\r\n\r\n")
-    response = await post(transport)
-    assert (await response.error()).status == 503
-    response.close()
 
 
 # --- large requests and headers ---------------------------------------------------------------
