@@ -4,7 +4,7 @@ import math
 
 from attrs import define
 
-from laplas_async.pacing.ledger import Ticket
+from laplas_async.pacing.ledger import Held, Ticket
 from laplas_async.pacing.tuning import TUNING
 
 
@@ -16,6 +16,7 @@ class Closure:
     grow with the time since then. ``first`` and ``last``: when the first and the last rejected
     request were sent. ``accepted``: how many were, since ``origin``. ``level``: a probe after a
     completion goes only below so many in flight. ``completed``: whether there was a completion.
+    ``held``: what the rejected request had waited for.
     """
 
     decided: float
@@ -29,6 +30,7 @@ class Closure:
     level: float = math.inf
     completed: bool = False
     probes: int = 0
+    held: Held = Held.NOTHING
 
     def reject(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         """A probe was rejected."""

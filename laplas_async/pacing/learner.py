@@ -176,7 +176,8 @@ class Learner:
     def _reopen(self, closure: Closure, start: float) -> None:
         self.closure = None
         window, longer = self.window, self.longer
-        if longer.believed and longer.book.used >= longer.number / 2 and not longer.accepted:
+        overdue = closure.held is Held.LONGER or longer.book.used >= longer.number / 2
+        if longer.believed and overdue and not longer.accepted:
             longer.measure(start)
             longer.open(start)
         elif window.established and start - closure.first > TUNING.longer * window.period:
@@ -197,6 +198,7 @@ class Learner:
             lessons=self._lessons,
             trial=trial is not None,
             accepted=window.accepted,
+            longer_accepted=self.longer.accepted,
             refill=trial.refill(ticket.started) if trial else math.inf,
             feasible=self.places.feasible,
             completed=trial is not None and trial.completed,
@@ -220,7 +222,7 @@ class Learner:
             case Cause.COUNT:
                 window.reject()
             case _:
-                self._close(ticket.started, now)
+                self._close(ticket, now)
         if trial is not None:
             self.places.forgive()
 
@@ -231,8 +233,8 @@ class Learner:
             self.rate = Rate.begin(sent, accepted=self.window.accepted, trial=trial)
         self._books = [self.rate.book, self.window.book, self.longer.book]
 
-    def _close(self, sent: float, now: float) -> None:
-        window = self.window
+    def _close(self, ticket: Ticket, now: float) -> None:
+        window, sent = self.window, ticket.started
         too_soon = window.believed and not window.accepted  # its period is longer
         self.closure = Closure(
             decided=now,
@@ -242,5 +244,6 @@ class Learner:
             opened=self.longer.origin if window.established else window.origin,
             origin=window.origin,
             accepted=window.accepted,
+            held=ticket.held,
         )
         self.closure.schedule(now)

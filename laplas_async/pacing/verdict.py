@@ -27,7 +27,7 @@ class Evidence:
 
     ``held``: what the request had waited for. ``lessons``: rejections one after the other with
     nothing accepted between. ``trial``: it ended the first opening after a closure. ``accepted``:
-    since that opening. ``refill``: the most that a bucket could have taken. ``feasible``: whether
+    since that opening, ``longer_accepted``: in the longer window's cycle. ``refill``: the most that a bucket could have taken. ``feasible``: whether
     a limit on the number at once explains all rejections. ``completed``: whether a request had
     ended between closing and reopening. ``number``: of the believed window.
     """
@@ -36,6 +36,7 @@ class Evidence:
     lessons: int
     trial: bool
     accepted: int
+    longer_accepted: int
     refill: float
     feasible: bool
     completed: bool
@@ -55,7 +56,7 @@ def judge(evidence: Evidence) -> Cause:
     if e.held is Held.PLACES:
         return Cause.LEVEL
     if e.held is Held.LONGER:
-        return Cause.COUNT
+        return Cause.COUNT if e.longer_accepted else Cause.UNKNOWN
     if e.held is Held.WINDOW:
         return Cause.COUNT if e.accepted else Cause.UNKNOWN
     if e.held is Held.PACE:
