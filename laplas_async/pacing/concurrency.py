@@ -24,6 +24,7 @@ class Concurrency:
     _probe_after: int = TUNING.probe_after_first
     _step: float = 0.5
     _strikes: int = 0  # rejections at the limit that nothing had been added to
+    _sure: float = math.inf  # accepted with so many inside, since it was last probed
     doubts: int = 0  # verdicts to come for which it is out of the question
 
     @property
@@ -42,6 +43,10 @@ class Concurrency:
         """Whether a limit on the number at once could explain the rejections so far."""
         return not self.doubts and self.proven <= self.cap < math.inf
 
+    def held(self, level: int) -> bool:
+        """Whether a request with ``level`` in flight is at the limit, or tries more than is sure."""
+        return level >= int(min(self.limit, self._sure + 1, 1e9))
+
     def accept(self, ticket: Ticket, ended: int) -> None:
         """It was accepted; ``ended``: how many requests have ended, ever."""
         certain = ticket.level - (ended - ticket.ended)
@@ -53,8 +58,10 @@ class Concurrency:
         self._over += 1
         if self._over == self._probe_after:
             self._step = 1.0
-            self.limit = math.floor(self.limit) + 1
+            self._sure = math.floor(self.limit)
+            self.limit = self._sure + 1
         elif self._over > self._probe_after and certain >= self.limit:
+            self._sure = certain
             self._step *= 2.0  # one more was accepted: the limit has moved
             self.limit = math.floor(self.limit + max(1.0, min(self._step, self.limit / 4)))
 
@@ -72,7 +79,7 @@ class Concurrency:
         self._strikes = 0 if tried else self._strikes + 1
         if tried:  # found again where it was thought to be: look less often
             self._probe_after = min(TUNING.probe_after_most, 3 * self._probe_after)
-        self._over = 0
+        self._over, self._sure = 0, math.inf
         self.limit = max(1.0, min(self.limit, ticket.level - 1))
         self.restart()
         if self._strikes < TUNING.strikes:
@@ -86,6 +93,7 @@ class Concurrency:
             self.since = now
         self.limit = max(1.0, self.proven if 2 * self.proven >= self.cap else self.cap)
         self._over, self._probe_after, self._step = 0, TUNING.probe_after_first, 0.5
+        self._sure = math.inf
         self.restart()
 
     def forgive(self) -> None:

@@ -140,7 +140,7 @@ class Learner:
 
     def _held(self, ticket: Ticket) -> Held:
         now, window, longer = ticket.started, self.window, self.longer
-        if ticket.level >= int(min(self.places.limit, 1e9)):
+        if self.places.held(ticket.level):
             return Held.PLACES
         if longer.believed and longer.full:
             return Held.LONGER
