@@ -184,11 +184,18 @@ class Learner:
             number, opened = longer.accepted, longer.start
             longer.open(start)
             longer.believe(start, number, opened)
-        elif window.believed:
+        elif window.believed and self._was_window:
             window.measure(start)
         self.trial = closure if not window.believed or self.rate is not None else None
         window.open(start)
         self.ramp.next_at = -math.inf
+
+    @property
+    def _was_window(self) -> bool:
+        """Whether the window, and no other rule, was the cause of the closure."""
+        window = self.window
+        alone = self.rate is None and not self.places.believed
+        return alone or window.early or window.accepted >= TUNING.measured_share * window.number
 
     def _learn(self, ticket: Ticket, now: float) -> None:
         trial, self.trial = self.trial, None
@@ -198,6 +205,7 @@ class Learner:
             lessons=self._lessons,
             trial=trial is not None,
             accepted=window.accepted,
+            early=window.early,
             longer_accepted=self.longer.accepted,
             refill=trial.refill(ticket.started) if trial else math.inf,
             feasible=self.places.feasible,
@@ -235,7 +243,7 @@ class Learner:
 
     def _close(self, ticket: Ticket, now: float) -> None:
         window, sent = self.window, ticket.started
-        too_soon = window.believed and not window.accepted  # its period is longer
+        too_soon = window.early  # its period is longer
         self.closure = Closure(
             decided=now,
             since=window.origin if too_soon else now,

@@ -61,6 +61,8 @@ class Tuning:
     # --- window --------------------------------------------------------------------------------
     established: int = 3  # cycles
     longer: float = 3.0  # a closure of so many periods is another window's
+    early_share: float = 0.25  # of the number: rejected before, the last cycle was not over
+    measured_share: float = 0.5  # of the number: closed before, it was not for the window
     raise_after: int = 60  # accepted between two probes of the number
 
     # --- outage --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Evidence:
 
     ``held``: what the request had waited for. ``lessons``: rejections one after the other with
     nothing accepted between. ``trial``: it ended the first opening after a closure. ``accepted``:
-    since that opening, ``longer_accepted``: in the longer window's cycle. ``refill``: the most that a bucket could have taken. ``feasible``: whether
+    since that opening, ``early``: too few for the window's cycle. ``longer_accepted``: in the longer window's cycle. ``refill``: the most that a bucket could have taken. ``feasible``: whether
     a limit on the number at once explains all rejections. ``completed``: whether a request had
     ended between closing and reopening. ``number``: of the believed window.
     """
@@ -36,6 +36,7 @@ class Evidence:
     lessons: int
     trial: bool
     accepted: int
+    early: bool
     longer_accepted: int
     refill: float
     feasible: bool
@@ -58,7 +59,7 @@ def judge(evidence: Evidence) -> Cause:
     if e.held is Held.LONGER:
         return Cause.COUNT if e.longer_accepted else Cause.UNKNOWN
     if e.held is Held.WINDOW:
-        return Cause.COUNT if e.accepted else Cause.UNKNOWN
+        return Cause.UNKNOWN if e.early else Cause.COUNT
     if e.held is Held.PACE:
         return Cause.RATE
     if e.number < math.inf and e.accepted >= e.number / 4:

@@ -61,7 +61,15 @@ class Window:
     def origin(self) -> float:
         """When the last cycle in which one was accepted began."""
         first = self._last_start == -math.inf
-        return self.start if self.accepted or first else self._last_start
+        began = self.accepted > 0 and not self.early
+        return self.start if began or first else self._last_start
+
+    @property
+    def early(self) -> bool:
+        """Whether a rejection now says that the last cycle goes on: its period is longer."""
+        if not self.believed or self.book.number > self.number and self.full:
+            return False
+        return self.accepted < TUNING.early_share * self.number
 
     def open(self, start: float) -> None:
         """A cycle begins with a request sent at ``start``."""

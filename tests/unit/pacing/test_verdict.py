@@ -12,6 +12,7 @@ FIRST = Evidence(
     lessons=1,
     trial=False,
     accepted=5,
+    early=False,
     longer_accepted=5,
     refill=math.inf,
     feasible=False,
