@@ -67,7 +67,7 @@ class Window:
     @property
     def early(self) -> bool:
         """Whether a rejection now says that the last cycle goes on: its period is longer."""
-        if not self.believed or self.book.number > self.number and self.full:
+        if not self.believed or (self.book.number > self.number and self.full):
             return False
         return self.accepted < TUNING.early_share * self.number
 
