@@ -6,6 +6,7 @@ from attrs import define
 
 from laplas_async.pacing.ledger import Held, Ticket
 from laplas_async.pacing.tuning import TUNING
+from laplas_async.pacing.window import Window
 
 
 @define(eq=False, repr=False)
@@ -16,7 +17,8 @@ class Closure:
     grow with the time since then. ``first`` and ``last``: when the first and the last rejected
     request were sent. ``accepted``: how many were, since ``origin``. ``level``: a probe after a
     completion goes only below so many in flight. ``completed``: whether there was a completion.
-    ``held``: what the rejected request had waited for.
+    ``held``: what the rejected request had waited for. ``measured``: the window whose period is
+    measured again, whatever else is believed.
     """
 
     decided: float
@@ -31,6 +33,7 @@ class Closure:
     completed: bool = False
     probes: int = 0
     held: Held = Held.NOTHING
+    measured: Window | None = None
 
     def reject(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         """A probe was rejected."""

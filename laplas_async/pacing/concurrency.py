@@ -44,7 +44,7 @@ class Concurrency:
         return not self.doubts and self.proven <= self.cap < math.inf
 
     def held(self, level: int) -> bool:
-        """Whether a request with ``level`` in flight is at the limit, or beyond what is certain."""
+        """Whether a request with ``level`` in flight is at the limit, or above what is sure."""
         return level >= int(min(self.limit, self._sure + 1, 1e9))
 
     def accept(self, ticket: Ticket, ended: int) -> None:

@@ -177,7 +177,10 @@ class Learner:
         self.closure = None
         window, longer = self.window, self.longer
         overdue = closure.held is Held.LONGER or longer.book.used >= longer.number / 2
-        if longer.believed and overdue and not longer.accepted:
+        if closure.measured is not None:
+            closure.measured.measure(start)
+            closure.measured.open(start)
+        elif longer.believed and overdue and not longer.accepted:
             longer.measure(start)
             longer.open(start)
         elif window.established and start - closure.first > TUNING.longer * window.period:
@@ -186,7 +189,8 @@ class Learner:
             longer.believe(start, number, opened)
         elif window.believed and self._was_window:
             window.measure(start)
-        self.trial = closure if not window.believed or self.rate is not None else None
+        explained = window.early or closure.measured is not None or self.rate is None
+        self.trial = None if window.believed and explained else closure
         window.open(start)
         self.ramp.next_at = -math.inf
 
@@ -225,10 +229,12 @@ class Learner:
             case Cause.WINDOW if trial is not None:
                 if window.believe(now, trial.accepted, trial.origin):
                     window.lower(window.accepted)
-            case Cause.COUNT if ticket.held is Held.LONGER:
-                self.longer.reject()
             case Cause.COUNT:
-                window.reject()
+                blamed = self.longer if ticket.held is Held.LONGER else window
+                doubtful = blamed.doubtful
+                blamed.reject()
+                if doubtful:
+                    self._close(ticket, now, blamed)
             case _:
                 self._close(ticket, now)
         if trial is not None:
@@ -241,17 +247,22 @@ class Learner:
             self.rate = Rate.begin(sent, accepted=self.window.accepted, trial=trial)
         self._books = [self.rate.book, self.window.book, self.longer.book]
 
-    def _close(self, ticket: Ticket, now: float) -> None:
+    def _close(self, ticket: Ticket, now: float, measured: Window | None = None) -> None:
         window, sent = self.window, ticket.started
-        too_soon = window.early  # its period is longer
+        since = now
+        if measured is not None:
+            since = measured.start
+        elif window.early:  # its period is longer
+            since = window.origin
         self.closure = Closure(
             decided=now,
-            since=window.origin if too_soon else now,
+            since=since,
             first=sent,
             last=sent,
             opened=self.longer.origin if window.established else window.origin,
             origin=window.origin,
             accepted=window.accepted,
             held=ticket.held,
+            measured=measured,
         )
         self.closure.schedule(now)

@@ -62,6 +62,7 @@ class Tuning:
     established: int = 3  # cycles
     longer: float = 3.0  # a closure of so many periods is another window's
     early_share: float = 0.25  # of the number: rejected before, the last cycle was not over
+    doubtful_share: float = 0.85  # of the number, in the second cycle: the first was two windows
     measured_share: float = 0.5  # of the number: closed before, it was not for the window
     raise_after: int = 60  # accepted between two probes of the number
 

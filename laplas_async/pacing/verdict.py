@@ -26,11 +26,12 @@ class Evidence:
     """What is known at a rejection.
 
     ``held``: what the request had waited for. ``lessons``: rejections one after the other with
-    nothing accepted between. ``trial``: it ended the first opening after a closure. ``accepted``:
-    since that opening, ``early``: too few for the window's cycle. ``longer_accepted``: in the
-    longer window's cycle. ``refill``: the most that a bucket could have taken. ``feasible``:
-    whether a limit on the number at once explains all rejections. ``completed``: whether a request
-    had ended between closing and reopening. ``number``: of the believed window.
+    nothing accepted between. ``trial``: it ended the first opening after a closure.
+    ``accepted``: since that opening, ``early``: too few for the window's cycle.
+    ``longer_accepted``: in the longer window's cycle. ``refill``: the most that a bucket could
+    have taken. ``feasible``: whether a limit on the number at once explains all rejections.
+    ``completed``: whether a request had ended between closing and reopening. ``number``: of the
+    believed window.
     """
 
     held: Held

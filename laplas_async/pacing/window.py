@@ -71,6 +71,13 @@ class Window:
             return False
         return self.accepted < TUNING.early_share * self.number
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a rejection now says that the first cycle spanned two windows of the service."""
+        tried = self.book.number > self.number
+        few = self.accepted < TUNING.doubtful_share * self.number
+        return self.believed and not self.cycles and not tried and few and not self.early
+
     def open(self, start: float) -> None:
         """A cycle begins with a request sent at ``start``."""
         if not self.believed:

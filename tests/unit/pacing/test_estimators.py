@@ -89,9 +89,38 @@ def test_a_window_is_measured_from_opening_to_opening() -> None:
     window.open(9.0)
     assert window.believe(9.0, 20, 0.0)
     assert str(window.rule) == "20 per 9 s (window)"
-    window.accept()
+    for _ in range(20):
+        window.accept()
     window.measure(19.0)
     assert str(window.rule) == "20 per 10 s (window)"
+
+
+def test_a_window_that_rejects_early_in_its_cycle_is_longer_than_measured() -> None:
+    window = Window()
+    window.open(0.0)
+    for _ in range(20):
+        window.accept()
+    window.open(9.0)
+    window.believe(9.0, 20, 0.0)
+    window.accept()
+    assert window.early
+    window.measure(19.0)
+    assert str(window.rule) == "20 per 19 s (window)"
+
+
+def test_a_window_whose_second_cycle_takes_far_fewer_is_doubtful() -> None:
+    window = Window()
+    window.open(0.0)
+    for _ in range(84):
+        window.accept()
+    window.open(90.0)
+    window.believe(90.0, 84, 0.0)
+    for _ in range(60):
+        window.accept()
+    assert window.doubtful
+    for _ in range(20):
+        window.accept()
+    assert not window.doubtful
 
 
 def test_an_outage_pauses_longer_and_longer_and_one_success_ends_it() -> None:
