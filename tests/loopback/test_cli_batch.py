@@ -183,6 +183,7 @@ def test_all_options_are_sent(service: Simulator, job: Job) -> None:
     assert one == {
         "model": "another",
         "max_tokens": 5,
+        "stream": False,
         "temperature": 0.5,
         "messages": [
             {"role": "system", "content": "Be brief."},
