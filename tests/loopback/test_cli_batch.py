@@ -181,6 +181,7 @@ def test_all_options_are_sent(service: Simulator, job: Job) -> None:
     assert job.run(*options, "--system", "Be brief.", *limits, "--ordered")[0] == DONE
     one, two = (seen.body for seen in service.requests)
     assert one == {
+        "stream": False,
         "model": "another",
         "max_tokens": 5,
         "stream": False,

@@ -28,7 +28,8 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminal
 
 def start(*arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", COMMAND, "chat", *arguments],
+        # Not -X dev: then asyncio logs each slow turn of the loop, and a busy machine has many.
+        [sys.executable, "-W", "error", "-c", COMMAND, "chat", *arguments],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
