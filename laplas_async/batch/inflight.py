@@ -85,6 +85,15 @@ class InFlight:
         self._map[_SIZE:] = bytes(_BYTES - _SIZE)
 
 
+def count_left(output: str) -> int:
+    """How many rows an ended run left in flight, without its lock; 0 if there is no such file."""
+    try:
+        data = Path(f"{output}.laplas").read_bytes()
+    except OSError:
+        return 0
+    return sum(1 for _ in _filled(data[_SIZE:])) if data.startswith(_MAGIC) else 0
+
+
 def _lock(path: str) -> int:
     try:
         import fcntl  # noqa: PLC0415 - missing on Windows, where all else works

@@ -31,13 +31,28 @@ class Known:
     completed: bool
 
 
+@frozen
+class LearnedLimit:
+    """The limit at one moment: requests per second (None: none is known), and at once."""
+
+    rate: float | None
+    concurrency: int
+
+
 def completion_line(
-    row: Row, completion: ChatCompletion, *, latency: float, first_token: float | None = None
+    row: Row,
+    completion: ChatCompletion,
+    *,
+    latency: float,
+    first_token: float | None = None,
+    limit: LearnedLimit | None = None,
 ) -> bytes:
-    """The line of a row that has a completion. ``latency`` and ``first_token`` are seconds."""
+    """The line of a row that has a completion. ``latency`` and ``first_token`` are seconds.
+
+    ``limit``: the learned limit, if it has changed since the last line that has one.
+    """
     attempts = completion.attempts
-    extension = _extension(row, attempts)
-    extension["latency"] = round(latency, 4)
+    extension = _extension(row, attempts, latency, limit)
     if first_token is not None:
         extension["first_token"] = round(first_token, 4)
     if (cost := completion.cost) is not None:
@@ -53,9 +68,12 @@ def completion_line(
     return _line(row, response, None, extension)
 
 
-def failure_line(row: Row, error: LaplasError) -> bytes:
-    """The line of a row that failed for good."""
-    extension = _extension(row, error.attempts)
+def failure_line(
+    row: Row, error: LaplasError, *, latency: float = 0.0, limit: LearnedLimit | None = None
+) -> bytes:
+    """The line of a row that failed for good; the arguments are those of ``completion_line``."""
+    extension = _extension(row, error.attempts, latency, limit)
+    extension["failure"] = type(error).__name__
     if isinstance(error, APIError) and error.status and not 200 <= error.status < 300:
         response = {
             "status_code": error.status,
@@ -75,7 +93,11 @@ def bad_line(row: BadRow) -> bytes:
 
 def read_line(line: bytes) -> Known:
     """What a line says about its row. Raises ``ValueError`` if it is not a result line."""
-    value = jsonl.read(line)
+    return known_from(jsonl.read(line))
+
+
+def known_from(value: Any) -> Known:
+    """As ``read_line``, of a line that is parsed already."""
     try:
         name, asked = value["id"], bytes.fromhex(value["laplas"]["asked"])
         key = bytes.fromhex(name.removeprefix(_PREFIX))
@@ -107,13 +129,22 @@ def _line(row: Row | BadRow, response: Any, error: Any, extension: dict[str, Any
     )
 
 
-def _extension(row: Row, attempts: tuple[Attempt, ...]) -> dict[str, Any]:
+def _extension(
+    row: Row, attempts: tuple[Attempt, ...], latency: float, limit: LearnedLimit | None
+) -> dict[str, Any]:
     extension: dict[str, Any] = {
         "line": row.line,
         "asked": row.asked.hex(),
         "attempts": len(attempts),
         "waited": round(sum(attempt.waited for attempt in attempts), 4),
     }
+    if attempts:  # wall-clock seconds since 1970, of the last one, to which the latency belongs
+        extension["started"] = round(attempts[-1].started, 3)
+        extension["latency"] = round(latency, 4)
+    if (billed := sum(attempt.may_be_billed for attempt in attempts)) > 0:
+        extension["may_be_billed"] = billed
+    if limit is not None:
+        extension["limit"] = {"rate": limit.rate, "concurrency": limit.concurrency}
     if len(attempts) > 1:
         extension["tries"] = [_attempt(attempt) for attempt in attempts]
     if row.possibly_duplicated:
@@ -122,7 +153,11 @@ def _extension(row: Row, attempts: tuple[Attempt, ...]) -> dict[str, Any]:
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
-    fields: dict[str, Any] = {"status": attempt.status, "waited": round(attempt.waited, 4)}
+    fields: dict[str, Any] = {
+        "status": attempt.status,
+        "started": round(attempt.started, 3),
+        "waited": round(attempt.waited, 4),
+    }
     if attempt.error is not None:
         fields["error"] = attempt.error[:_MAX_MESSAGE]
     if attempt.may_be_billed:

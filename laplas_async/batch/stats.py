@@ -64,6 +64,11 @@ _ADVICE = {
 _DEFAULT_ADVICE = f"the service or the network failed: wait a while, {_RERUN}"
 
 
+def advice_for(name: str) -> str:
+    """What to do about rows that failed with an error of this name, or as a ``bad row``."""
+    return _ADVICE.get(name, _DEFAULT_ADVICE)
+
+
 class Histogram:
     """Counts of values in buckets 1 % wide, from which percentiles are read."""
 
@@ -209,7 +214,7 @@ class RunStats:
         self.rows.bad += isinstance(error, ConfigError)
         if self._same_failure.add(error):
             reason = f"{_SAME_FAILURES} consecutive rows failed: {error.message}"
-            self._end("same_failure", f"{reason}; {_ADVICE.get(name, _DEFAULT_ADVICE)}")
+            self._end("same_failure", f"{reason}; {advice_for(name)}")
         self._fail(name)
 
     def add_bad_row(self) -> None:
@@ -275,5 +280,5 @@ class RunStats:
             rejected=self.usage.rejected,
             tries=self.usage.attempts,
             failures=failures,
-            advice={name: _ADVICE.get(name, _DEFAULT_ADVICE) for name in failures},
+            advice={name: advice_for(name) for name in failures},
         )

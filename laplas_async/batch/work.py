@@ -12,17 +12,21 @@ from attrs import define
 
 from laplas_async.batch.journal import Journal
 from laplas_async.batch.reader import Block
+from laplas_async.batch.results import LearnedLimit
 from laplas_async.batch.rows import BadRow, Row
 from laplas_async.batch.stats import RunStats
 from laplas_async.batch.writer import Result, Saved, Writer
 from laplas_async.client import LaplasClient
 from laplas_async.errors import LaplasError
-from laplas_async.types import ChatCompletion
+from laplas_async.types import Attempt, ChatCompletion
 
 # Bounds of memory (law 5), in bytes. Requests in flight hold their row, several times over while
 # they are encoded; results wait here while the disk is slow. Both are reached only by large rows.
 _MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 _MAX_UNSAVED_BYTES = 16 * 1024 * 1024
+# Seconds between two looks at the learned limit, which is written to a result line when it has
+# changed: the report draws it over time.
+_LIMIT_INTERVAL = 0.5
 _LINE_BYTES = 600  # about what a result line takes beside its text
 
 
@@ -62,6 +66,8 @@ class RowWork:
         self._blocks: deque[int] = deque()  # how many rows of each block are left
         self._in_flight_bytes = 0
         self._unsaved_bytes = 0
+        self._limit = LearnedLimit(None, 0)
+        self._limit_due = 0.0
 
     def add(self, block: Block) -> None:
         """Rows that were read."""
@@ -106,7 +112,8 @@ class RowWork:
             result = await self._call(item)
         except LaplasError as error:
             self._stats.add_failure(error)
-            result = Result(item, error=error, weight=_LINE_BYTES)
+            latency = _since_start(error.attempts)
+            result = Result(item, error=error, latency=latency, weight=_LINE_BYTES)
         finally:
             self._in_flight_bytes -= item.size
         self._save(result)
@@ -137,16 +144,34 @@ class RowWork:
         return self._completed(row, completion, first_token)
 
     def _completed(self, row: Row, completion: ChatCompletion, first_token: float | None) -> Result:
-        attempts = completion.attempts
-        # Attempts record wall-clock times, and the wall clock may have been set back.
-        latency = max(0.0, time.time() - attempts[-1].started) if attempts else 0.0
+        latency = _since_start(completion.attempts)
         self._stats.add_completion(completion, latency, first_token)
         weight = _LINE_BYTES + len(completion.text) * len(completion.choices)
         return Result(row, completion, None, latency, first_token, weight)
 
     def _save(self, result: Result) -> None:
         self._unsaved_bytes += result.weight
+        result.limit = self._changed_limit()
         if self.output is not None:
             self.output.writer.put(result)
         if self._stats.ending is not None and not self.stopping:
             self._stop()
+
+    def _changed_limit(self) -> LearnedLimit | None:
+        now = time.monotonic()
+        if now < self._limit_due:
+            return None
+        self._limit_due = now + _LIMIT_INTERVAL
+        pace = self._client.pace
+        limit = LearnedLimit(
+            None if pace.rate is None else float(f"{pace.rate:.3g}"), pace.concurrency
+        )
+        if limit == self._limit:
+            return None
+        self._limit = limit
+        return limit
+
+
+def _since_start(attempts: tuple[Attempt, ...]) -> float:
+    """Seconds since the last attempt started; attempts have wall-clock times, which may jump."""
+    return max(0.0, time.time() - attempts[-1].started) if attempts else 0.0

@@ -16,6 +16,7 @@ from laplas_async.batch import results
 from laplas_async.batch.background import Background
 from laplas_async.batch.index import Index
 from laplas_async.batch.journal import Journal, Stopped
+from laplas_async.batch.results import LearnedLimit
 from laplas_async.batch.rows import BadRow, Row
 from laplas_async.errors import LaplasError, StreamProtocolError
 from laplas_async.types import ChatCompletion
@@ -28,7 +29,8 @@ _GROUP_BYTES = 4 * 1024 * 1024  # bounds the copy that one write makes
 class Result:
     """The result of a row: a completion, an error, or, for a bad row, neither. Times in seconds.
 
-    ``weight``: about how many bytes it takes, to bound what is unsaved.
+    ``weight``: about how many bytes it takes, to bound what is unsaved. ``limit``: the learned
+    limit, if it has changed.
     """
 
     row: Row | BadRow
@@ -37,6 +39,7 @@ class Result:
     latency: float = 0.0
     first_token: float | None = None
     weight: int = 0
+    limit: LearnedLimit | None = None
 
 
 @frozen
@@ -166,11 +169,16 @@ def _line(result: Result) -> bytes:
     if completion is not None:
         try:
             return results.completion_line(
-                row, completion, latency=result.latency, first_token=result.first_token
+                row,
+                completion,
+                latency=result.latency,
+                first_token=result.first_token,
+                limit=result.limit,
             )
         except RecursionError:
             error = StreamProtocolError("the response is nested too deeply to be written as JSON")
-    return results.failure_line(row, error or LaplasError("no response"))
+    failure = error or LaplasError("no response")
+    return results.failure_line(row, failure, latency=result.latency, limit=result.limit)
 
 
 def _ascend(positions: "array[int]") -> bool:

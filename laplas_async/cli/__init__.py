@@ -21,7 +21,8 @@ from laplas_async.cli.terminal import (
 )
 from laplas_async.errors import ConfigError, LaplasError
 
-COMMANDS = ("chat", "batch", "serve", "demo", "models", "balance")  # in the order of the help
+# In the order of the help.
+COMMANDS = ("chat", "batch", "report", "models", "balance", "serve", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

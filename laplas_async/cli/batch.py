@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from laplas_async import ConfigError, JournalError, LaplasClient, Limits
@@ -19,6 +20,7 @@ from laplas_async.cli.batch_view import View, make_view
 from laplas_async.cli.connect import check_key, make_client
 from laplas_async.cli.exit_codes import DONE, FAILED, INTERRUPTED, STOPPED_EARLY
 from laplas_async.cli.options import add_client_options, add_numbers, count
+from laplas_async.cli.report import check_target
 from laplas_async.cli.terminal import complain, describe, end_line, make_runner
 
 _DEFAULTS = ("max_tokens", "temperature")  # the model is set on the client
@@ -64,6 +66,7 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     batch.add_argument(
         "--summary", metavar="FILE.json", help="also write the summary there, as JSON"
     )
+    batch.add_argument("--report", metavar="FILE.html", help="also write a report there")
     batch.add_argument("--quiet", action="store_true", help="print only what went wrong")
 
 
@@ -72,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_key()
     rows = _input(arguments)
     summary = None if arguments.summary is None else SummaryFile(arguments)
+    if arguments.report is not None:
+        check_target(Path(arguments.report), Path(arguments.output))
     limits = Limits(
         concurrency=arguments.concurrency,
         requests_per_minute=arguments.rpm,
@@ -90,8 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"stopped at once: rows in flight may be sent twice; {RESUMES}")
         return INTERRUPTED
     print_report(report, quiet=arguments.quiet)
+    run_report = None
+    if arguments.report is not None:
+        from laplas_async.report import read_run  # noqa: PLC0415 - not for ``laplas --help``
+
+        run_report = read_run(arguments.output)
+        run_report.write(arguments.report)
     if summary is not None:
-        summary.write(report)
+        summary.write(report, None if run_report is None else run_report.as_dict())
     return exit_code(report)
 
 

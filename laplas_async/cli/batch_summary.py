@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import asdict
 
@@ -32,9 +32,13 @@ class SummaryFile:
         self._is_file = path.is_file() or not path.exists()  # not a pipe, nor /dev/stderr
         self._path = path.resolve() if self._is_file else path  # a symbolic link stays one
 
-    def write(self, report: BatchReport) -> None:
-        """Replace the file, all of it or nothing. Raises ``OSError``."""
-        text = json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n"
+    def write(self, report: BatchReport, numbers: dict[str, Any] | None = None) -> None:
+        """Replace the file, all of it or nothing. Raises ``OSError``.
+
+        ``numbers``: those of the HTML report, which become its ``run``.
+        """
+        run = {} if numbers is None else {"run": numbers}
+        text = json.dumps({"ok": report.ok, **asdict(report), **run}, indent=1) + "\n"
         if not self._is_file:
             self._path.write_text(text, encoding="utf-8")
             return

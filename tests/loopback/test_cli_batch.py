@@ -377,6 +377,56 @@ def test_the_summary_may_go_to_a_pipe(service: Simulator, job: Job) -> None:
     assert json.loads(err)["ok"] is True
 
 
+# --- the report -------------------------------------------------------------------------------
+
+
+def test_a_report_is_written_and_its_numbers_join_the_summary(service: Simulator, job: Job) -> None:
+    service.script(Fault.status(429, retry_after=0), Fault.status(400))
+    html = job.output.with_name("run.html")
+    arguments = ("--stream", "--report", str(html), "--summary", str(job.summary), "--quiet")
+    code, out, _ = job.run(*arguments)
+    assert (code, out) == (FAILED, "")
+    page = html.read_text(encoding="utf-8")
+    assert "9 of 10 rows completed, 1 failed." in page
+    assert "Name river" not in page
+    summary = json.loads(job.summary.read_bytes())
+    run = summary["run"]
+    assert (run["completed"], run["attempts"], run["rejected"]) == (9, 11, 1)
+    assert run["completion_tokens"] == summary["tokens"]["completion"]
+    assert run["first_token"]["p50"] <= run["latency"]["p99"]
+
+
+@posix
+def test_a_killed_run_can_be_reported(
+    service: Simulator, job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.script(None, None, None)
+    service.script_always(Fault.stall())
+    with started(job.command("--concurrency", "4")) as process:
+        assert service.block_until(
+            lambda counts: counts.answered == 3 and counts.in_flight == 4, 10
+        )
+        until = monotonic() + PATIENCE
+        while len(job.results) < 3 and monotonic() < until:
+            pass
+        process.kill()
+        process.wait(PATIENCE)
+    assert main(["report", str(job.output)]) == DONE
+    page = job.output.with_suffix(".html").read_text(encoding="utf-8")
+    assert "3 of 3 rows completed" in page
+    assert "were left in flight" in page
+    assert "it resumes" in page
+
+
+@pytest.mark.parametrize("path", [".", "missing/run.html", "out.jsonl"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    service: Simulator, job: Job, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(job.output.parent)
+    assert main(["batch", str(job.input), str(job.output), "--report", path]) == WRONG_USAGE
+    assert service.counts.requests == 0
+
+
 # --- signals ----------------------------------------------------------------------------------
 
 

@@ -79,6 +79,7 @@ def test_an_answer() -> None:
         "asked": row().asked.hex(),
         "attempts": 1,
         "waited": 0.25,
+        "started": 1.0,
         "latency": 0.5,
         "first_token": 0.125,
         "usd": 0.5,
