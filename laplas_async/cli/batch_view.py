@@ -206,7 +206,7 @@ class LiveLook:
             description=" ".join(_share(progress) + _left(progress)),
         )
         parts = (describe_rows(progress), describe_speed(progress), describe_limits(progress.pace))
-        self._show([", ".join(part) for part in parts])
+        self._show([", ".join(part) for part in parts] + describe_rules(progress.pace))
 
     def say(self, text: str) -> None:
         """A line above the panel."""
@@ -265,6 +265,12 @@ def describe_limits(pace: Pace) -> list[str]:
         f"{pace.waiting:,} waiting",
         f"{pace.rejected:,} rejected",
     ]
+
+
+def describe_rules(pace: Pace) -> list[str]:
+    """The limits that are known or believed, and why the next request waits."""
+    lines = [f"rules: {'; '.join(map(str, pace.rules))}"] if pace.rules else []
+    return lines if pace.reason is None else [*lines, f"the next request waits: {pace.reason}"]
 
 
 def _share(progress: BatchProgress) -> list[str]:

@@ -16,11 +16,13 @@ from laplas_async.cli.batch_view import (
     QuietLook,
     View,
     amount,
+    describe_rules,
     line,
     make_view,
     money,
     span,
 )
+from laplas_async.pacing.ledger import Rule
 
 PATIENCE = 20.0
 PROGRESS = BatchProgress(
@@ -131,6 +133,19 @@ def test_amounts_and_money() -> None:
     assert [money(value) for value in (0.0, 0.01234, 1.0, 1234.567)] == (
         ["$0.0000", "$0.0123", "$1.00", "$1,234.57"]
     )
+
+
+def test_rules_and_the_reason_of_a_wait_are_lines_of_their_own() -> None:
+    assert describe_rules(PROGRESS.pace) == []
+    rules = (
+        Rule("window", 60.0, period=60.0, evidence="observed"),
+        Rule("concurrency", 48.0, evidence="configured"),
+    )
+    pace = evolve(PROGRESS.pace, rules=rules, reason="the window is full")
+    assert describe_rules(pace) == [
+        "rules: 60 per 60 s (window); 48 at once",
+        "the next request waits: the window is full",
+    ]
 
 
 # --- the thread -------------------------------------------------------------------------------
