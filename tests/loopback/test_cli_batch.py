@@ -184,7 +184,6 @@ def test_all_options_are_sent(service: Simulator, job: Job) -> None:
         "stream": False,
         "model": "another",
         "max_tokens": 5,
-        "stream": False,
         "temperature": 0.5,
         "messages": [
             {"role": "system", "content": "Be brief."},
