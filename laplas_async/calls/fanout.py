@@ -156,7 +156,7 @@ class Fan:
         try:
             while self.scheduler is not None and not self._cancelled:
                 self._changed.clear()
-                self.scheduler.check()
+                self._check(self.scheduler)
                 if self._outcomes and self._outcomes[0].done():
                     self._taken += 1
                     self.scheduler.wake()
@@ -186,6 +186,12 @@ class Fan:
                 await self.scheduler.aclose()
         finally:
             await self._source.aclose()
+
+    def _check(self, scheduler: Scheduler[_Request]) -> None:
+        """Raise the failure; a ``StopAsyncIteration`` would end the reader's loop silently."""
+        if isinstance(scheduler.failure, StopAsyncIteration):
+            raise RuntimeError("the requests raised StopAsyncIteration") from scheduler.failure
+        scheduler.check()
 
     # --- the scheduler's side -----------------------------------------------------------------
 

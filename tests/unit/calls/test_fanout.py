@@ -125,6 +125,16 @@ async def test_what_the_source_raises_is_raised_to_the_reader(*, is_async: bool)
     assert not others()
 
 
+async def test_a_stray_stop_of_the_source_does_not_end_the_loop_silently() -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        yield {"messages": "x", "delay": 10}
+        raise StopAsyncIteration
+
+    with pytest.raises(RuntimeError, match="StopAsyncIteration"):
+        async for _ in fan(broken()):
+            pass
+
+
 async def test_a_defect_in_a_call_is_raised_to_the_reader() -> None:
     with pytest.raises(ZeroDivisionError):
         async for _ in fan([{"messages": "defect"}]):
