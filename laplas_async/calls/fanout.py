@@ -189,9 +189,10 @@ class Fan:
 
     def _check(self, scheduler: Scheduler[_Request]) -> None:
         """Raise the failure; a ``StopAsyncIteration`` would end the reader's loop silently."""
-        if isinstance(scheduler.failure, StopAsyncIteration):
-            raise RuntimeError("the requests raised StopAsyncIteration") from scheduler.failure
-        scheduler.check()
+        try:
+            scheduler.check()
+        except StopAsyncIteration as error:
+            raise RuntimeError("the requests raised StopAsyncIteration") from error
 
     # --- the scheduler's side -----------------------------------------------------------------
 
