@@ -73,6 +73,10 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         default="none",
         help="what responses report about the limits (default: none)",
     )
+    _add_behavior(serve)
+
+
+def _add_behavior(serve: argparse.ArgumentParser) -> None:
     timing = serve.add_argument_group("timing")
     timing.add_argument(
         "--first-token",
