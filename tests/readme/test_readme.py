@@ -129,6 +129,13 @@ def commands() -> list[Any]:
     ]
 
 
+def make_answers() -> None:
+    """Run the batch that the command before has run in README."""
+    process = run_command(["batch", "questions.jsonl", "answers.jsonl"])
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
 def run_command(arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "laplas_async", *arguments],
@@ -151,6 +158,8 @@ def test_a_command_does_what_it_should(line: str, workplace: Path) -> None:
         return
     if arguments[0] == "serve":
         arguments += ["--port", "0"]  # the default one may be in use on this machine
+    if arguments[0] == "report":
+        make_answers()
     process = run_command(arguments)
     try:
         if arguments[0] == "serve":
@@ -162,10 +171,12 @@ def test_a_command_does_what_it_should(line: str, workplace: Path) -> None:
         else:
             output, errors = process.communicate(timeout=120)
             assert process.returncode == 0, output + errors
+            if "--report" in arguments or arguments[0] == "report":
+                assert [page.stat().st_size for page in workplace.glob("*.html")]
             if arguments[0] == "batch":
                 results = (workplace / arguments[2]).read_text(encoding="utf-8").splitlines()
                 assert [json.loads(result)["error"] for result in results] == [None] * 3
-            else:
+            elif arguments[0] != "report":
                 assert output
     finally:
         process.kill()
