@@ -227,6 +227,8 @@ class StreamReader:
         """If nothing else is pending, let the next event be read by the form alone."""
         if self._at < len(self._blocks) or self._events.parser.pieces:
             return
+        self._blocks.clear()  # or the last one read this way would be kept as long as the stream
+        self._at = 0
         form = self._events.learner.form
         # After a finish reason, the text of a form would revoke it: that takes the general path.
         if form is not None and not self.accumulator.can_end(form.index):

@@ -41,7 +41,9 @@ class TextForm:
         self.index = chunk.choices[0].index  # of the choice to which the texts belong
         self._make: Any = maker(chunk)
         choice = chunk.choices[0]
-        self._extras = dict(chunk.extra), dict(choice.extra), dict(choice.delta.extra)
+        extras = chunk.extra, choice.extra, choice.delta.extra
+        # None where there are none: most forms of thousands of open streams have no such fields.
+        self._extras = tuple(map(dict, extras)) if any(extras) else None
 
     @classmethod
     def learn(cls, block: bytes, chunk: ChatCompletionChunk) -> Self | None:
@@ -79,6 +81,8 @@ class TextForm:
         Its events add their texts alone, so an unknown field that has another value meanwhile
         would keep that value.
         """
+        if self._extras is None:
+            return True
         of_chunk, of_choice, of_delta = self._extras
         pairs = [(of_chunk, chunk.extra)]
         for choice in chunk.choices:
