@@ -105,7 +105,8 @@ class LaplasClient:
             on_connect=self.gate.limiter.connected,
         )
         self._events = EventPublisher(on_event)
-        self.gate.subscribe(self._events)
+        if on_event is not None:
+            self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
         self._account = Account(self._transport, self._lifetime)
         self._typed_output = TypedOutput()
@@ -122,6 +123,8 @@ class LaplasClient:
     @on_event.setter
     def on_event(self, listener: Listener | None) -> None:
         self._events.listener = listener
+        if listener is not None:
+            self.gate.subscribe(self._events)
 
     def __repr__(self) -> str:
         """The endpoint, and never the key."""

@@ -131,7 +131,8 @@ class _History:
     def add_success(self, record: Attempt) -> None:
         """Add the last attempt."""
         self.attempts.append(record)
-        self._events.publish(Event("attempt", self._gate.pace, record))
+        if self._events.listener is not None:  # asking the gate is a cost for every call
+            self._events.publish(Event("attempt", self._gate.pace, record))
         self._gate.publish()
 
     def add_failure(

@@ -54,9 +54,14 @@ class Response:
     @property
     def plain_headers(self) -> dict[str, str]:
         """The headers as plain data: lower-case names, the key redacted."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        redacted: dict[str, str] = redact(headers, self._secret)
-        return redacted
+        secret = self._secret
+        if not secret:
+            return {name.lower(): value for name, value in self.headers.items()}
+        # Without ``redact``, whose recursion would be a tenth of the cost of a plain call.
+        return {
+            name.lower().replace(secret, "***"): value.replace(secret, "***")
+            for name, value in self.headers.items()
+        }
 
     @property
     def reset_delay(self) -> float | None:
@@ -103,7 +108,13 @@ class Response:
         """
         pieces: list[bytes] = []
         size = 0
-        while data := await self.read():
+        while True:
+            try:
+                data = await self.readany()
+            except TRANSFER_ERRORS as error:
+                data = self.rest(error)
+            if not data:
+                break
             pieces.append(data)
             size += len(data)
             if size > limit:

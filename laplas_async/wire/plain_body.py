@@ -29,6 +29,8 @@ class IncompleteBody(ValueError):  # noqa: N818 - what was received; it does not
 
 def read_body(data: bytes) -> ChatCompletion:
     """Read a body. Raises ``IncompleteBody``, ``FailureEvent`` for an error, ``DecodeError``."""
+    if data.startswith(b"{"):
+        return _read_completion(_load(data))
     start = _skip_heartbeats(data)
     if start == len(data):
         raise IncompleteBody("the response body is empty")
