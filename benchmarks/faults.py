@@ -4,7 +4,7 @@ python benchmarks/faults.py
 
 Runs against the simulator on loopback, in about half a minute. A peer that is not installed
 (benchmarks/requirements-peers.txt) is left out. Right is: a right stream read exactly, a broken one
-told by an error of the client's own, within the bound.
+reported by an error of the client's own, within the bound.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Calls = tuple[tuple[str, str, str], ...]
 
 @frozen
 class Case:
-    """A fault, and what is right: this text and these calls, or (text None) that it is told."""
+    """A fault, and what is right: this text and these calls, or (text None) that it is reported."""
 
     name: str
     fault: Fault
@@ -47,7 +47,7 @@ class Case:
     def right(self) -> str:
         """In words, for the table."""
         if self.text is None:
-            return "told"
+            return "reported"
         return "the calls" if self.calls else "the text"
 
 
@@ -311,7 +311,7 @@ async def verdict(case: Case, read: Reader, own: type[Exception]) -> str:
         name = type(error).__name__
         if not isinstance(error, own):
             return f"WRONG: crashed with {type(error).__module__.partition('.')[0]}.{name}"
-        return f"told ({name})" if case.text is None else f"WRONG: refused with {name}"
+        return f"reported ({name})" if case.text is None else f"WRONG: refused with {name}"
     if case.text is None:
         return f"WRONG: accepted {len(answer.text)} of {len(case.whole)} characters as whole"
     if answer == Answer(case.text, case.calls):
@@ -328,7 +328,7 @@ async def verdict(case: Case, read: Reader, own: type[Exception]) -> str:
 
 
 def is_right(words: str) -> bool:
-    return words == "exact" or words.startswith("told")
+    return words == "exact" or words.startswith("reported")
 
 
 async def run_all(simulator: Simulator) -> None:

@@ -278,7 +278,7 @@ class Wheel:
 
 
 class Gathering:
-    """Slow streams that wait until as many are open as were told."""
+    """Slow streams that wait until as many are open as configured."""
 
     def __init__(self, streams: int, wheel: Wheel) -> None:
         self._streams = streams

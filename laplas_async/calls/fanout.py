@@ -260,7 +260,7 @@ class _Source:
         """Nothing: no read is under way between two turns of the loop."""
 
     async def aclose(self) -> None:
-        """Nothing: whoever made the iterable closes it."""
+        """Nothing: the caller who made the iterable closes it."""
 
 
 class _AsyncSource:

@@ -101,7 +101,7 @@ class Scheduler(Generic[T]):
             self._finish()
 
     def _next(self) -> T | None:
-        """The next item, if it would soon be admitted. One is started whoever uses the gate."""
+        """The next item, if it would soon be admitted. One starts even if others use the gate."""
         ahead = self._gate.waiting + self._starting
         if self._closed or (self._workers and ahead >= LOOK_AHEAD):
             return None

@@ -1,7 +1,7 @@
 """A response of aiohttp's client: its status, headers and bytes, and its errors as ours.
 
-Every aiohttp error is mapped to one of ours here. This module refuses to send anything and to
-interpret bodies (``transport`` and ``wire`` do).
+Every aiohttp error is mapped to an error of this library here. This module refuses to send
+anything and to interpret bodies (``transport`` and ``wire`` do).
 """
 
 import re

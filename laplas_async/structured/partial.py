@@ -213,7 +213,7 @@ class PartialParser:
             self._atom = 0
             return self._continue_atom(text, at)
         if expected == _END:
-            return len(text)  # text behind the value: whoever has the whole text judges it
+            return len(text)  # text behind the value is judged by the reader of the whole text
         raise JSONSyntaxError(f"{_EXPECTED[expected]} expected, not {char!r}", self._fed + at)
 
     def _bracket(self, text: str, at: int) -> int:

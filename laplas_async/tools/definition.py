@@ -171,7 +171,7 @@ def as_tools(tools: Sequence[Any]) -> dict[str, ToolFunction]:
             raise ConfigError(f"tools: {one!r} is neither a function nor made by tool()")
         known = one if isinstance(one, ToolFunction) else tool(one)
         if known.name in made:
-            raise ConfigError(f"tools: two are named {known.name!r}; pass name= to tool()")
+            raise ConfigError(f"tools: two have the name {known.name!r}; pass name= to tool()")
         made[known.name] = known
     return made
 

@@ -89,7 +89,7 @@ def _text(data: bytes, begin: int, piece: int) -> tuple[str | None, int]:
 
 
 def _plain_cut(data: bytes, begin: int, end: int) -> int:
-    """A place before ``end`` where a text can be cut, told without looking at all of it; or 0."""
+    """A place before ``end`` where a text can be cut, found without reading all of it; or 0."""
     if end >= len(data):
         return 0
     least = max(begin + _LONGEST_ESCAPE, end - _BACK)

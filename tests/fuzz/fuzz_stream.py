@@ -3,7 +3,7 @@
     pip install atheris
     python tests/fuzz/fuzz_stream.py -runs=10000000 -max_len=400 [FOLDER_OF_SEEDS]
 
-Any bytes, cut in any way, give the same events; these end in chunks, in a told failure or in a
+Any bytes, cut in any way, give the same events; these end in chunks, in a reported failure or in a
 ``DecodeError``; what is read by the form of the event before is what is read from its JSON; every
 text that comes of them can be encoded, and the completion can be written.
 Anything else is a crash, which libFuzzer stores as a file to run again.

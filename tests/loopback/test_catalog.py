@@ -8,7 +8,7 @@ from laplas_async import AuthenticationError, LaplasClient, NotFoundError, Serve
 from laplas_async.cli import main
 from laplas_async.simulator import Fault, Simulator
 
-MISSPELT = "meta-llama/Meta-Llama-3.1-405B-Instruct"
+MISSPELLED = "meta-llama/Meta-Llama-3.1-405B-Instruct"
 
 
 async def test_models_are_fetched_once_and_again_when_wanted(client: LaplasClient) -> None:
@@ -32,9 +32,9 @@ async def test_an_unknown_model_names_the_closest_ones(
 ) -> None:
     simulator.script(Fault.status(404), Fault.status(404))
     with pytest.raises(NotFoundError, match="the closest models: meta-llama"):
-        await client.complete("Hi", model=MISSPELT)
+        await client.complete("Hi", model=MISSPELLED)
     with pytest.raises(NotFoundError, match="the closest models"):
-        async with client.stream("Hi", model=MISSPELT):
+        async with client.stream("Hi", model=MISSPELLED):
             pass
 
 

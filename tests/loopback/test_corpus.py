@@ -1,4 +1,4 @@
-"""Streams as real servers wrote them: each gives its completion, or is told."""
+"""Streams as real servers wrote them: each gives its completion, or is reported."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Streams over a real socket: each right one is read exactly, each broken one is told."""
+"""Streams over a real socket: each right one is read exactly, each broken one is reported."""
 
 import asyncio
 import gc
@@ -402,7 +402,7 @@ BROKEN: dict[str, tuple[Fault, type[StreamError], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_stream_is_told(
+async def test_a_broken_stream_is_reported(
     client: LaplasClient, simulator: Simulator, name: str
 ) -> None:
     fault, error, partial = BROKEN[name]
@@ -715,7 +715,7 @@ async def test_leaving_early_makes_completion_an_error(client: LaplasClient) -> 
     assert stream.partial.choices
 
 
-async def test_two_readers_at_once_are_told(client: LaplasClient, simulator: Simulator) -> None:
+async def test_two_readers_at_once_are_refused(client: LaplasClient, simulator: Simulator) -> None:
     simulator.script(Fault.stall(after=1))
     async with client.stream(PROMPT) as stream:
         async for chunk in stream:

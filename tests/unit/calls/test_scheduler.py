@@ -162,7 +162,7 @@ async def test_closing_cancels_what_runs_and_frees_the_gate() -> None:
     assert len(work.taken) == started
 
 
-async def test_items_run_in_the_context_of_the_caller_whoever_makes_room() -> None:
+async def test_items_run_in_the_context_of_the_caller_whichever_task_makes_room() -> None:
     token = context.set("the caller's")
     scheduler, work, gate = make(20, 2)
     context.reset(token)

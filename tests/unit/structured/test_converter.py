@@ -261,7 +261,7 @@ def test_recursive_classes_are_read_to_any_depth() -> None:
     assert (made.name, depth) == ("leaf", 50)
 
 
-def test_a_union_of_classes_is_told_apart_by_its_tag() -> None:
+def test_a_union_of_classes_is_distinguished_by_its_tag() -> None:
     assert read({"shape": {"type": "Square", "side": 1}}, Drawing).shape == Square(1.0)
     assert read({"shape": {"radius": 1}}, Drawing).shape == Circle(1.0)
     assert problems({"shape": {"type": "Hexagon", "side": 1}}, Drawing) == [

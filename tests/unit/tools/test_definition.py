@@ -149,7 +149,7 @@ def test_what_cannot_be_described_is_a_config_error() -> None:
 
 
 def test_names_are_unique() -> None:
-    with pytest.raises(ConfigError, match="two are named"):
+    with pytest.raises(ConfigError, match="two have the name"):
         as_tools([find_flights, find_flights])
     assert set(as_tools([find_flights, tool(find_flights, name="other")])) == {
         "find_flights",

@@ -148,7 +148,7 @@ def deltas_of(draw: st.DrawFn, message: Message) -> list[Delta]:
         lines.append([Delta(refusal=text) for text in cut(draw, message.refusal)])
     lines.append([Delta(extra=piece) for piece in cut_extra(draw, message.extra)])
     first = draw(st.integers(0, 1))  # some servers count calls from 1
-    told = [
+    pieces_sent = [
         [ToolCallDelta(place, one.id, one.type, FunctionCallDelta(one.function.name))]
         + [ToolCallDelta(place, function=FunctionCallDelta(arguments=text)) for text in pieces]
         + [ToolCallDelta(place, extra=extra) for extra in cut_extra(draw, one.extra)]
@@ -159,7 +159,7 @@ def deltas_of(draw: st.DrawFn, message: Message) -> list[Delta]:
         for place, one in enumerate(message.tool_calls or (), start=first)
         for pieces in [cut(draw, one.function.arguments)]
     ]
-    lines.append([Delta(tool_calls=[piece]) for call_pieces in told for piece in call_pieces])
+    lines.append([Delta(tool_calls=[piece]) for call in pieces_sent for piece in call])
     return [Delta(role=message.role), *woven(draw, lines)]
 
 
@@ -187,12 +187,12 @@ def streams(draw: st.DrawFn) -> tuple[ChatCompletion, list[ChatCompletionChunk]]
         end = ChunkChoice(choice.index, finish_reason=choice.finish_reason, extra=choice.extra)
         lines.append([*pieces, end])
     head = {"id": whole.id, "model": whole.model, "created": whole.created}
-    told = woven(draw, lines)
+    woven_deltas = woven(draw, lines)
     chunks: list[ChatCompletionChunk] = []
-    while told:  # one or more choices a chunk
+    while woven_deltas:  # one or more choices a chunk
         size = draw(st.integers(1, 3))
-        chunks.append(ChatCompletionChunk(choices=told[:size], **head))  # type: ignore[arg-type]
-        told = told[size:]
+        chunks.append(ChatCompletionChunk(choices=woven_deltas[:size], **head))  # type: ignore[arg-type]
+        woven_deltas = woven_deltas[size:]
     last = ChatCompletionChunk(usage=whole.usage, extra=whole.extra, **head)  # type: ignore[arg-type]
     return whole, [*chunks, last]
 
@@ -300,7 +300,7 @@ def test_a_whole_answer_as_one_chunk_is_the_completion(whole: ChatCompletion) ->
         pytest.param([call(0, "", "f", None)], [("", "f", "")], id="an empty id"),
     ],
 )
-def test_tool_calls_are_told_apart(
+def test_tool_calls_are_kept_apart(
     chunks: list[ChatCompletionChunk], expected: list[tuple[str, str, str]]
 ) -> None:
     assert calls_of(*chunks) == expected
@@ -358,7 +358,7 @@ def test_deep_arguments_do_no_harm() -> None:
         ),
     ],
 )
-def test_usage_told_in_parts_is_put_together(
+def test_usage_sent_in_parts_is_put_together(
     parts: list[Usage | None], usage: Usage | None
 ) -> None:
     assert accumulated(*[ChatCompletionChunk(usage=part) for part in parts]).usage == usage
@@ -394,8 +394,8 @@ def test_unknown_logprobs_grow() -> None:
 
 
 def test_the_cost_is_that_of_the_last_chunk_that_tells_one() -> None:
-    told = ChatCompletionChunk(extra={"meta": {"usage": {"credits_used": 7}}})
-    assert accumulated(told, ChatCompletionChunk(extra={"meta": {}})).cost == Cost(7.0)
+    priced = ChatCompletionChunk(extra={"meta": {"usage": {"credits_used": 7}}})
+    assert accumulated(priced, ChatCompletionChunk(extra={"meta": {}})).cost == Cost(7.0)
 
 
 def test_an_empty_head_is_filled_by_a_later_chunk() -> None:

@@ -1,4 +1,4 @@
-"""What a body is, told from its first bytes, however they are cut."""
+"""What a body is, decided from its first bytes, however they are cut."""
 
 import pytest
 from hypothesis import given

@@ -206,7 +206,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("place", places(FULL), ids=lambda path: ".".join(map(str, path)))
-def test_a_lone_half_anywhere_can_be_encoded_by_whoever_gets_it(place: tuple[Any, ...]) -> None:
+def test_a_lone_half_anywhere_can_be_encoded(place: tuple[Any, ...]) -> None:
     body = json.loads(json.dumps(FULL).replace("%", "a"))
     spot = body
     for key in place[:-1]:
@@ -232,7 +232,7 @@ def test_a_lone_half_anywhere_can_be_encoded_by_whoever_gets_it(place: tuple[Any
     ],
 )
 @pytest.mark.parametrize("kind", ["", "message", "error", "other"])
-def test_an_error_is_told_in_every_shape(body: dict[str, Any], kind: str) -> None:
+def test_an_error_is_reported_in_every_shape(body: dict[str, Any], kind: str) -> None:
     with pytest.raises(FailureEvent) as caught:
         ChunkDecoder().decode(json.dumps(body).encode(), kind)
     assert caught.value.body == body
