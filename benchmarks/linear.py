@@ -15,7 +15,7 @@ process of ours. A cost is CPU (user and system) for each unit, the median of th
 column of a size is its ratio to that of the smallest size, so 1 is in proportion. The longest stall
 is the largest gap that a task saw which sleeps for 1 ms again and again, less this 1 ms, the least
 of the rounds (a busy machine makes gaps too); it stands where one answer could hold the loop. What
-the decoding costs at the very least is told beside it: ``orjson.loads`` of the same bytes.
+the decoding costs at the very least is given beside it: ``orjson.loads`` of the same bytes.
 """
 
 import argparse
@@ -211,7 +211,7 @@ async def run_gate(_url: str, size: int) -> Measured:
 
 @frozen(kw_only=True)
 class Case:
-    """A row for each of its sizes. ``per``: seconds of a unit times this are told."""
+    """A row for each of its sizes. ``per``: seconds of a unit times this are printed."""
 
     name: str
     title: str
@@ -311,12 +311,12 @@ def run(case: Case, size: int, url: str) -> Measured:
     )
     if done.returncode:
         raise SystemExit(f"{case.name} {size}: exit code {done.returncode}\n{done.stderr}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return Measured(**told)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return Measured(**figures)
 
 
 def child(url: str, name: str, size: int) -> None:
-    """What a process of ours does."""
+    """What a process of this benchmark does."""
 
     async def live() -> Measured:
         return await KNOWN[name].run(url, size)
