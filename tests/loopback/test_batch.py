@@ -534,15 +534,16 @@ async def test_the_loop_stays_free(files: Files, client: LaplasClient) -> None:
     """No step of the loop takes long while big lines are read, hashed and written."""
     rows = [{"custom_id": f"r{n}", "n": 0, "prompt": "x" * 4_000_000} for n in range(8)]
     files.write(*rows)  # bad ones: what is asked is the client's own work
-    longest, last = 0.0, time.perf_counter()
+    # CPU time of this thread: what other threads and processes take meanwhile does not count.
+    longest, last = 0.0, time.thread_time()
     task = asyncio.create_task(run_batch(files.input, files.output, client=client))
     while not task.done():
         await asyncio.sleep(0)
-        now = time.perf_counter()
+        now = time.thread_time()
         longest, last = max(longest, now - last), now
     assert (await task).counts.bad == 8
-    # 5 ms is what CPython lets another thread have at a time; this machine may be busy.
-    assert longest < 0.25
+    # Reading and hashing four million characters takes longer than any step should.
+    assert longest < 0.02
 
 
 FULL_DISK = """
