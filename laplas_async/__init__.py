@@ -99,6 +99,7 @@ from laplas_async.wire.codec import to_dict
 if TYPE_CHECKING:
     from laplas_async.batch.report import BatchProgress, BatchReport
     from laplas_async.batch.run import run_batch
+    from laplas_async.bots.live_text import LiveText
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.converter import strict_converter
     from laplas_async.structured.parsing import Parsed
@@ -143,6 +144,7 @@ __all__ = [
     "LaplasClient",
     "LaplasError",
     "Limits",
+    "LiveText",
     "Logprobs",
     "Message",
     "Model",
@@ -202,6 +204,7 @@ _LAZY = {
     "BatchProgress": "batch.report",
     "BatchReport": "batch.report",
     "run_batch": "batch.run",
+    "LiveText": "bots.live_text",
     "OutputType": "structured.reading",
     "Parsed": "structured.parsing",
     "ParsedStream": "streaming.parsed_stream",

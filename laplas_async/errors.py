@@ -160,7 +160,12 @@ class StreamError(LaplasError):
 
 
 class StreamTruncatedError(StreamError):
-    """The stream ended, or was cut, with neither ``finish_reason`` nor ``[DONE]``."""
+    """The stream ended, or was cut, with neither ``finish_reason`` nor ``[DONE]``.
+
+    ``closed``: the program itself closed it, through ``aclose()``.
+    """
+
+    closed: bool = False
 
 
 class StreamTimeoutError(StreamError, TimeoutError):

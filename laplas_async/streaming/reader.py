@@ -188,7 +188,9 @@ class StreamReader:
     def close(self, reason: LaplasError | None = None) -> None:
         """End it at once. Unless it was complete, a waiting reader gets ``reason``."""
         self._ready.clear()
-        self._settle(reason or StreamTruncatedError("the stream was closed before its end"))
+        closed = StreamTruncatedError("the stream was closed before its end")
+        closed.closed = True
+        self._settle(reason or closed)
         self.response.close(reason)
 
     # --- from bytes to chunks -----------------------------------------------------------------

@@ -45,6 +45,7 @@ from laplas_async import (
     LaplasClient,
     LaplasError,
     Limits,
+    LiveText,
     Logprobs,
     Message,
     Model,
@@ -98,6 +99,21 @@ from laplas_async import (
     to_dict,
     tool,
 )
+from laplas_async.bots import Gone, Port, RecordingPort, Shown, SlowDown
+
+# --- bots -------------------------------------------------------------------------------------
+
+
+async def show(port: Port, stream: ChatStream) -> None:
+    live = LiveText(port, placeholder="…", cursor="", patience=60)
+    shown = await live.show(stream)
+    assert_type(shown, Shown)
+    assert_type(shown.text, str)
+    assert_type(shown.messages, tuple[Any, ...])
+    assert_type(live.stop(), None)
+    recording: Port = RecordingPort(errors=[SlowDown(1.5), Gone(chat=True), None])
+    await LiveText(recording).show(stream)
+
 
 # --- the client and its settings --------------------------------------------------------------
 
