@@ -31,12 +31,16 @@ from laplas_async.calls.fanout import Outcome, OutcomeStream
 from laplas_async.calls.policy import RetryPolicy
 from laplas_async.client import DEFAULT_BASE_URL, LaplasClient
 from laplas_async.errors import (
+    AnswerReplacedError,
     APIError,
     AuthenticationError,
     BadRequestError,
+    ChatBusyError,
     ConfigError,
     ConnectionFailedError,
     ContentFilterError,
+    ConversationError,
+    DuplicateMessageError,
     InvalidJSONError,
     JournalError,
     LaplasError,
@@ -99,7 +103,12 @@ from laplas_async.wire.codec import to_dict
 if TYPE_CHECKING:
     from laplas_async.batch.report import BatchProgress, BatchReport
     from laplas_async.batch.run import run_batch
+    from laplas_async.bots.answer_stream import AnswerStream
+    from laplas_async.bots.conversations import Conversation, Conversations
+    from laplas_async.bots.history import Turn
     from laplas_async.bots.live_text import LiveText
+    from laplas_async.bots.sqlite_storage import SQLiteStorage
+    from laplas_async.bots.storage import MemoryStorage, Storage
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.converter import strict_converter
     from laplas_async.structured.parsing import Parsed
@@ -115,12 +124,15 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "DEFAULT_MODEL",
     "APIError",
+    "AnswerReplacedError",
+    "AnswerStream",
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "Balance",
     "BatchProgress",
     "BatchReport",
+    "ChatBusyError",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatStream",
@@ -129,8 +141,12 @@ __all__ = [
     "ConfigError",
     "ConnectionFailedError",
     "ContentFilterError",
+    "Conversation",
+    "ConversationError",
+    "Conversations",
     "Cost",
     "Delta",
+    "DuplicateMessageError",
     "Event",
     "FunctionCall",
     "FunctionCallDelta",
@@ -146,6 +162,7 @@ __all__ = [
     "Limits",
     "LiveText",
     "Logprobs",
+    "MemoryStorage",
     "Message",
     "Model",
     "NotFoundError",
@@ -172,7 +189,9 @@ __all__ = [
     "RunEvent",
     "RunLimitError",
     "RunLimits",
+    "SQLiteStorage",
     "ServerError",
+    "Storage",
     "StreamAPIError",
     "StreamError",
     "StreamProtocolError",
@@ -192,6 +211,7 @@ __all__ = [
     "TopLogprob",
     "TransportError",
     "TruncatedOutputError",
+    "Turn",
     "Usage",
     "run_batch",
     "strict_converter",
@@ -205,6 +225,13 @@ _LAZY = {
     "BatchReport": "batch.report",
     "run_batch": "batch.run",
     "LiveText": "bots.live_text",
+    "AnswerStream": "bots.answer_stream",
+    "Conversation": "bots.conversations",
+    "Conversations": "bots.conversations",
+    "MemoryStorage": "bots.storage",
+    "SQLiteStorage": "bots.sqlite_storage",
+    "Storage": "bots.storage",
+    "Turn": "bots.history",
     "OutputType": "structured.reading",
     "Parsed": "structured.parsing",
     "ParsedStream": "streaming.parsed_stream",

@@ -168,6 +168,10 @@ class StreamTruncatedError(StreamError):
     closed: bool = False
 
 
+class AnswerReplacedError(StreamTruncatedError):
+    """A newer message of the same chat took the place of this one (``busy="replace"``)."""
+
+
 class StreamTimeoutError(StreamError, TimeoutError):
     """A timeout expired in a stream: ``phase`` is "idle" (no content for too long) or "total"."""
 
@@ -304,3 +308,23 @@ class RunLimitError(LaplasError):
         self.usage = usage
         self.cost = cost
         self.attempts = attempts
+
+
+class ConversationError(LaplasError):
+    """A message was not answered because of the state of its chat; nothing was sent.
+
+    ``chat`` is the chat's key, as JSON. Raised itself if the chat's history cannot be read or
+    saved.
+    """
+
+    def __init__(self, message: str = "", *, chat: str = "") -> None:
+        super().__init__(message)
+        self.chat = chat
+
+
+class ChatBusyError(ConversationError):
+    """The chat's previous message is still being answered (``busy="refuse"``)."""
+
+
+class DuplicateMessageError(ConversationError):
+    """This message was delivered before, and was answered or is being answered."""

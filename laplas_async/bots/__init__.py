@@ -1,14 +1,20 @@
 """For bots and web services: conversations with a history, and answers shown where people read.
 
+``Conversations`` keeps a bounded history for each chat and answers one message of it at a time.
 ``LiveText`` shows a streamed answer in a chat through a ``Port``: for Telegram, Discord and Slack,
-for a terminal, and for tests. Names are imported on first use (law 9), and a framework only when
-its port is used. The package refuses to import any framework that a program does not use.
+for a terminal, and for tests. ``relay`` and ``relay_websocket`` send a streamed answer on to a
+browser. Names are imported on first use (law 9), and a framework only when it is used. The package
+refuses to import any framework that a program does not use.
 """
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from laplas_async.bots.answer_stream import AnswerStream as AnswerStream
+    from laplas_async.bots.conversations import Conversation as Conversation
+    from laplas_async.bots.conversations import Conversations as Conversations
+    from laplas_async.bots.history import Turn as Turn
     from laplas_async.bots.live_text import LiveText as LiveText
     from laplas_async.bots.live_text import Phrases as Phrases
     from laplas_async.bots.live_text import Shown as Shown
@@ -31,14 +37,21 @@ if TYPE_CHECKING:
     from laplas_async.bots.splitter import Part as Part
     from laplas_async.bots.splitter import Splitter as Splitter
     from laplas_async.bots.splitter import split as split
+    from laplas_async.bots.sqlite_storage import SQLiteStorage as SQLiteStorage
+    from laplas_async.bots.storage import MemoryStorage as MemoryStorage
+    from laplas_async.bots.storage import Storage as Storage
 
 _MODULES = {
     "Allowance": "schedule",
+    "AnswerStream": "answer_stream",
     "BadMarkup": "port",
     "BotPace": "pace",
     "ChatPace": "schedule",
+    "Conversation": "conversations",
+    "Conversations": "conversations",
     "Gone": "port",
     "LiveText": "live_text",
+    "MemoryStorage": "storage",
     "PacedChat": "port",
     "Part": "splitter",
     "Phrases": "live_text",
@@ -47,14 +60,17 @@ _MODULES = {
     "PortError": "port",
     "Previews": "port",
     "RecordingPort": "ports.recording",
+    "SQLiteStorage": "sqlite_storage",
     "Shown": "live_text",
     "SlowDown": "port",
     "Splitter": "splitter",
+    "Storage": "storage",
     "TerminalPort": "ports.terminal",
+    "Turn": "history",
     "TypingPort": "port",
     "Uncertain": "port",
     "shared_pace": "pace",
-    "splitter": "split",
+    "split": "splitter",
 }
 
 

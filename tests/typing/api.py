@@ -15,6 +15,8 @@ from attrs import frozen
 from laplas_async import (
     DEFAULT_BASE_URL,
     DEFAULT_MODEL,
+    AnswerReplacedError,
+    AnswerStream,
     APIError,
     Attempt,
     AuthenticationError,
@@ -22,6 +24,7 @@ from laplas_async import (
     Balance,
     BatchProgress,
     BatchReport,
+    ChatBusyError,
     ChatCompletion,
     ChatCompletionChunk,
     ChatStream,
@@ -30,8 +33,12 @@ from laplas_async import (
     ConfigError,
     ConnectionFailedError,
     ContentFilterError,
+    Conversation,
+    ConversationError,
+    Conversations,
     Cost,
     Delta,
+    DuplicateMessageError,
     Event,
     FunctionCall,
     FunctionCallDelta,
@@ -47,6 +54,7 @@ from laplas_async import (
     Limits,
     LiveText,
     Logprobs,
+    MemoryStorage,
     Message,
     Model,
     NotFoundError,
@@ -74,6 +82,8 @@ from laplas_async import (
     RunLimitError,
     RunLimits,
     ServerError,
+    SQLiteStorage,
+    Storage,
     StreamAPIError,
     StreamError,
     StreamProtocolError,
@@ -93,6 +103,7 @@ from laplas_async import (
     TopLogprob,
     TransportError,
     TruncatedOutputError,
+    Turn,
     Usage,
     run_batch,
     strict_converter,
@@ -361,6 +372,32 @@ def values(
     assert_type(attempt.may_be_billed, bool)
 
 
+# --- bots -------------------------------------------------------------------------------------
+
+
+async def bots(client: LaplasClient, path: Path) -> None:
+    storage: Storage = SQLiteStorage(path)
+    async with Conversations(
+        client, system="Be brief.", max_tokens=6000, busy="queue", storage=storage, temperature=0.2
+    ) as conversations:
+        conversation = conversations[7]
+        assert_type(conversation, Conversation)
+        async with conversation.ask("Hello.", message_id=1, busy="replace") as stream:
+            assert_type(stream, AnswerStream)
+            assert_type(await anext(stream), ChatCompletionChunk)
+            async for text in stream.text():
+                assert_type(text, str)
+            assert_type(await stream.completion(), ChatCompletion)
+        turns = await conversation.turns()
+        assert_type(turns, list[Turn])
+        assert_type(turns[0].tokens, int | None)
+        assert_type(conversation.waiting, int)
+        assert_type(await conversation.stop(), bool)
+        await conversation.append([Message("user", "One."), {"role": "assistant", "content": "1"}])
+        await conversation.clear()
+    Conversations(client, storage=MemoryStorage(), idle=60)
+
+
 # --- errors -----------------------------------------------------------------------------------
 
 
@@ -390,7 +427,7 @@ def errors(error: LaplasError) -> None:
             assert_type(error.phase, str)
         case StreamAPIError():
             assert_type(error.status, int | None)
-        case StreamTruncatedError() | StreamProtocolError():
+        case AnswerReplacedError() | StreamTruncatedError() | StreamProtocolError():
             assert_type(error.partial, ChatCompletion)
         case StreamError():
             assert_type(error.partial, ChatCompletion)
@@ -404,5 +441,7 @@ def errors(error: LaplasError) -> None:
             assert_type(error.limit, str)
         case JournalError():
             assert_type(error.line, int | None)
+        case ChatBusyError() | DuplicateMessageError() | ConversationError():
+            assert_type(error.chat, str)
         case _:
             pass

@@ -9,12 +9,16 @@ import pytest
 
 from laplas_async import errors
 from laplas_async.errors import (
+    AnswerReplacedError,
     APIError,
     AuthenticationError,
     BadRequestError,
+    ChatBusyError,
     ConfigError,
     ConnectionFailedError,
     ContentFilterError,
+    ConversationError,
+    DuplicateMessageError,
     InvalidJSONError,
     JournalError,
     LaplasError,
@@ -57,6 +61,7 @@ TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
     RequestTimeoutError: (TransportError, TimeoutError),
     StreamError: (LaplasError,),
     StreamTruncatedError: (StreamError,),
+    AnswerReplacedError: (StreamTruncatedError,),
     StreamTimeoutError: (StreamError, TimeoutError),
     StreamAPIError: (StreamError,),
     StreamProtocolError: (StreamError,),
@@ -68,6 +73,9 @@ TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
     OutputValidationError: (OutputError,),
     RunLimitError: (LaplasError,),
     JournalError: (LaplasError,),
+    ConversationError: (LaplasError,),
+    ChatBusyError: (ConversationError,),
+    DuplicateMessageError: (ConversationError,),
 }
 
 ATTEMPTS = (Attempt(1.0, 0.5, 429, "r-0", "RateLimitError: 429", may_be_billed=False), Attempt(2.0))
