@@ -35,6 +35,7 @@ from laplas_async.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    BudgetError,
     ChatBusyError,
     ConfigError,
     ConnectionFailedError,
@@ -109,6 +110,8 @@ if TYPE_CHECKING:
     from laplas_async.bots.live_text import LiveText
     from laplas_async.bots.sqlite_storage import SQLiteStorage
     from laplas_async.bots.storage import MemoryStorage, Storage
+    from laplas_async.observe.observer import ChunkObserver, ContentObserver, Observer
+    from laplas_async.observe.records import AttemptRecord, CallRecord
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.converter import strict_converter
     from laplas_async.structured.parsing import Parsed
@@ -127,20 +130,25 @@ __all__ = [
     "AnswerReplacedError",
     "AnswerStream",
     "Attempt",
+    "AttemptRecord",
     "AuthenticationError",
     "BadRequestError",
     "Balance",
     "BatchProgress",
     "BatchReport",
+    "BudgetError",
+    "CallRecord",
     "ChatBusyError",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatStream",
     "Choice",
     "ChunkChoice",
+    "ChunkObserver",
     "ConfigError",
     "ConnectionFailedError",
     "ContentFilterError",
+    "ContentObserver",
     "Conversation",
     "ConversationError",
     "Conversations",
@@ -166,6 +174,7 @@ __all__ = [
     "Message",
     "Model",
     "NotFoundError",
+    "Observer",
     "OutOfCreditsError",
     "Outcome",
     "OutcomeStream",
@@ -221,8 +230,13 @@ __all__ = [
 
 # Law 9: public names whose modules are imported on first use.
 _LAZY = {
+    "AttemptRecord": "observe.records",
     "BatchProgress": "batch.report",
     "BatchReport": "batch.report",
+    "CallRecord": "observe.records",
+    "ChunkObserver": "observe.observer",
+    "ContentObserver": "observe.observer",
+    "Observer": "observe.observer",
     "run_batch": "batch.run",
     "LiveText": "bots.live_text",
     "AnswerStream": "bots.answer_stream",

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack, overload
 
 from laplas_async.streaming.chat_stream import ChatStream
-from laplas_async.types import ChatCompletion, MessageLike, RequestParameters
+from laplas_async.types import ChatCompletion, Labels, MessageLike, RequestParameters
 
 
 class Completions:
@@ -33,6 +33,7 @@ class Completions:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion: ...
 
@@ -47,6 +48,7 @@ class Completions:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
 
@@ -60,6 +62,7 @@ class Completions:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion | ChatStream:
         """Request a completion; with ``stream=True``, a stream that has begun.
@@ -75,6 +78,7 @@ class Completions:
             "extra_headers": extra_headers,
             "extra_query": extra_query,
             "extra_body": extra_body,
+            "labels": labels,
             **parameters,
         }
         if not stream:

@@ -6,7 +6,8 @@ It composes the parts and decides nothing itself: ``wire.request`` checks and en
 
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from attrs import evolve
 
 from laplas_async.account import Account, suggest_models
+from laplas_async.calls.arguments import check_labels
 from laplas_async.calls.fanout import Fan, OutcomeStream, Requests
 from laplas_async.calls.lifetime import Lifetime
 from laplas_async.calls.policy import RetryPolicy
-from laplas_async.calls.prepared import PreparedCall
-from laplas_async.calls.retrying import run
+from laplas_async.calls.prepared import CallRunner, PreparedCall
 from laplas_async.chat import Chat, Completions
-from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError, NotFoundError
+from laplas_async.errors import ConfigError, NotFoundError
 from laplas_async.http.endpoint import check_headers, check_query
 from laplas_async.http.transport import ClientSession, Transport
 from laplas_async.observe.events import EventPublisher, Listener
@@ -35,6 +36,7 @@ from laplas_async.types import (
     DEFAULT_MODEL,
     Balance,
     ChatCompletion,
+    Labels,
     MessageLike,
     Model,
     RequestParameters,
@@ -44,6 +46,7 @@ from laplas_async.wire.request import encode_request
 if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
     from cattrs import BaseConverter
 
+    from laplas_async.observe.observer import Observer
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.parsing import Mode, Parsed
     from laplas_async.tools.limits import RunLimits
@@ -63,7 +66,8 @@ class LaplasClient:
     session, used and never closed. ``ssl_context`` or ``ca_file``: the authorities to trust, if no
     session is passed. ``headers`` are sent with each request. ``gate``: one that other clients of
     the same service and key share. ``on_event`` is called with an ``Event`` for each attempt,
-    rejection, retry and change of the learned limits.
+    rejection, retry and change of the learned limits. ``observers`` are informed of each call,
+    its attempts and its end: see ``Observer``, ``Logs`` and ``OTel``.
 
     Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
     to the event loop of its first call. Raises ``ConfigError`` for settings that cannot be right.
@@ -80,6 +84,7 @@ class LaplasClient:
         limits: Limits | None = None,
         gate: Gate | None = None,
         on_event: Listener | None = None,
+        observers: "Iterable[Observer]" = (),
         headers: Mapping[str, str] | None = None,
         session: ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -108,6 +113,7 @@ class LaplasClient:
         if on_event is not None:
             self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
+        self._runner = CallRunner(self.gate, self._events, self._lifetime, observers)
         self._account = Account(self._transport, self._lifetime)
         self._typed_output = TypedOutput()
         # Responses of the default service state their cost: WIRE.md, "Response".
@@ -140,6 +146,7 @@ class LaplasClient:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion:
         """Request a completion and return it whole. ``POST /chat/completions``.
@@ -147,7 +154,8 @@ class LaplasClient:
         ``messages`` is a string (the user's message) or a list of messages, attrs values or plain
         dicts. The parameters are the API's own, see ``RequestParameters``; ``extra_body`` holds
         fields that this library does not know, ``extra_query`` what is added to the URL.
-        ``timeouts`` and ``retry`` for this call; a number is the total in seconds.
+        ``timeouts`` and ``retry`` for this call; a number is the total in seconds. ``labels``, such
+        as ``{"job": "nightly"}``, are passed to observers.
 
         Raises ``ConfigError`` before anything is sent, ``APIError`` for an error response,
         ``TransportError`` if there was no response; after the retries that the policy allows, with
@@ -165,25 +173,13 @@ class LaplasClient:
             extra_headers=extra_headers,
             extra_query=extra_query,
             extra_body=extra_body,
+            labels=labels,
         )
-        scope = self._lifetime.begin_call()
         try:
-            async with scope:
-                done = await run(
-                    call.complete, self.gate, call.retry, size=call.size, events=self._events
-                )
+            return await self._runner.complete(call)
         except NotFoundError as error:
             await suggest_models(error, self._name(model), self.models)
             raise
-        except TimeoutError as error:
-            if isinstance(error, LaplasError):
-                raise
-            raise ConnectionFailedError("the client was closed during the call") from None
-        finally:
-            self._lifetime.end_call(scope)
-        done.attempt.succeed(done.result.usage, done.result.cost)
-        done.result.attempts = done.attempts
-        return done.result
 
     @overload
     def stream(
@@ -197,6 +193,7 @@ class LaplasClient:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
 
@@ -213,6 +210,7 @@ class LaplasClient:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ParsedStream[T]": ...
 
@@ -228,6 +226,7 @@ class LaplasClient:
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ChatStream | ParsedStream[Any]":
         """Request a streamed completion: ``async with client.stream(...) as stream``.
@@ -245,6 +244,7 @@ class LaplasClient:
             "extra_headers": extra_headers,
             "extra_query": extra_query,
             "extra_body": extra_body,
+            "labels": labels,
         }
         if into is None:
             parameters.setdefault("stream_options", {"include_usage": True})
@@ -345,7 +345,12 @@ class LaplasClient:
         )
 
     def map(
-        self, requests: Requests, *, ordered: bool = False, buffer: int | None = None
+        self,
+        requests: Requests,
+        *,
+        ordered: bool = False,
+        buffer: int | None = None,
+        labels: Labels | None = None,
     ) -> OutcomeStream:
         """Make many calls: ``async for outcome in client.map({"messages": q} for q in questions)``.
 
@@ -354,13 +359,16 @@ class LaplasClient:
         Outcomes arrive as they complete, or, ``ordered``, in input order; a request that
         fails is an ``Outcome`` with its error, and raises nothing. ``buffer``: at most so many are
         read and not yet taken, so memory is bounded however slow the reader is; None: 1,000, or
-        twice the configured concurrency if that is more.
+        twice the configured concurrency if that is more. ``labels`` are those of requests that have
+        none.
         """
         self._lifetime.check_open()
         if buffer is None:
             configured = self.gate.limiter.limits.concurrency or 0
             buffer = max(_BUFFER, 2 * configured)
-        fan = Fan(self.complete, self.gate, requests, ordered=ordered, buffer=buffer)
+        check_labels(labels)
+        complete = self.complete if labels is None else partial(self.complete, labels=labels)
+        fan = Fan(complete, self.gate, requests, ordered=ordered, buffer=buffer)
         self._lifetime.fans.add(fan)
         return OutcomeStream(fan)
 
@@ -416,6 +424,7 @@ class LaplasClient:
         extra_headers: Mapping[str, str] | None,
         extra_query: Mapping[str, str | float] | None,
         extra_body: Mapping[str, Any] | None,
+        labels: Labels | None,
     ) -> PreparedCall:
         body = encode_request(
             self._name(model), messages, parameters, stream=stream, extra_body=extra_body
@@ -428,20 +437,23 @@ class LaplasClient:
             _checked(retry or self.retry, RetryPolicy, "retry"),
             check_headers(extra_headers),
             check_query(extra_query),
+            self._runner.trace(
+                self._transport,
+                messages,
+                parameters,
+                model=self._name(model),
+                labels=labels,
+                stream=stream,
+            ),
         )
 
     def _open_stream(self, call: PreparedCall, model: str) -> ChatStream:
         async def begin() -> Begun:
-            self._lifetime.check_open()
-            self._lifetime.streams.add(stream)
             try:
-                done = await run(
-                    call.open_stream, self.gate, call.retry, size=call.size, events=self._events
-                )
+                return await self._runner.begin(call, stream)
             except NotFoundError as error:
                 await suggest_models(error, model, self.models)
                 raise
-            return Begun(done.result, done.attempt, done.attempts)
 
         stream = ChatStream(begin, self._lifetime.end_stream)
         return stream

@@ -204,6 +204,21 @@ class StreamProtocolError(StreamError):
     """The response is not a stream of chunks: not JSON, other objects, too large, an HTML page."""
 
 
+class BudgetError(LaplasError):
+    """A call may cost more than is left of its ``Budget``; nothing was sent. In US dollars.
+
+    ``spent`` has been settled, ``reserved`` is the worst case of calls in flight.
+    """
+
+    def __init__(
+        self, message: str = "", *, spent: float = 0.0, reserved: float = 0.0, limit: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.spent = spent
+        self.reserved = reserved
+        self.limit = limit
+
+
 class JournalError(LaplasError):
     """A batch file cannot be read or written; results that were saved are kept.
 

@@ -247,6 +247,10 @@ class Cost:
     usd_spent: float | None = None
 
 
+Labels = Mapping[str, str | int | float | bool]
+"""Names and values of the caller's, attached to calls for its observers."""
+
+
 @frozen
 class Attempt:
     """One attempt at a request, as plain data.

@@ -16,9 +16,11 @@ from laplas_async.batch.rows import RequestDefaults
 from laplas_async.batch.stats import RunStats
 from laplas_async.batch.work import Output, RowWork
 from laplas_async.batch.writer import Saved, Writer
+from laplas_async.calls.arguments import check_labels
 from laplas_async.calls.scheduler import Scheduler, wait_for_all
 from laplas_async.client import LaplasClient
 from laplas_async.errors import ConfigError
+from laplas_async.types import Labels
 
 
 async def run_batch(
@@ -32,6 +34,7 @@ async def run_batch(
     retry_failed: bool = False,
     max_errors: int | None = None,
     stream: bool = False,
+    labels: Labels | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
     progress_interval: float = 0.5,
     stop: asyncio.Event | None = None,
@@ -49,7 +52,8 @@ async def run_batch(
     without one. ``ordered``: at the end, lines are in the order of the input. ``max_errors``: stop
     after this many failed rows, at least 1; ten consecutive rows that fail because of the key or
     the account stop the batch in any case. ``stream``: stream the responses, to measure the time to
-    the first token. ``on_progress`` is called in the event loop every ``progress_interval`` seconds
+    the first token. ``labels`` are attached to every call, for the client's observers.
+    ``on_progress`` is called in the event loop every ``progress_interval`` seconds
     (more than 0), and at the end. ``stop``: once it is set, no more rows are started; what is in
     flight ends and is saved.
 
@@ -69,8 +73,13 @@ async def run_batch(
         ordered=ordered,
         retry_failed=retry_failed,
     )
+    check_labels(labels)
     batch = _Batch(
-        client, spec, RunStats(asyncio.get_running_loop().time, max_errors), stream=stream
+        client,
+        spec,
+        RunStats(asyncio.get_running_loop().time, max_errors),
+        stream=stream,
+        settings={} if labels is None else {"labels": labels},
     )
     return await batch.run(on_progress, progress_interval, stop)
 
@@ -79,7 +88,13 @@ class _Batch:
     """One run, from the opening of its files to its report: owns the threads and the scheduler."""
 
     def __init__(
-        self, client: LaplasClient, spec: BatchSpec, stats: RunStats, *, stream: bool
+        self,
+        client: LaplasClient,
+        spec: BatchSpec,
+        stats: RunStats,
+        *,
+        stream: bool,
+        settings: Mapping[str, Any],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._gate = client.gate
@@ -90,6 +105,7 @@ class _Batch:
             client,
             stats,
             stream=stream,
+            settings=settings,
             release=self._reader.release,
             stop=lambda: self._stop(stats.ending),
         )

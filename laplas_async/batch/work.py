@@ -6,7 +6,8 @@ retry (the client does), and to touch files (the reader's and the writer's threa
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import define
 
@@ -41,8 +42,8 @@ class Output:
 class RowWork:
     """Rows that were read and are not yet started, and the calls that are made for them.
 
-    ``release`` is called when a block of rows is used up; ``stop`` when too many rows failed. It
-    has no room for rows until ``output`` is set.
+    ``settings`` are arguments of every call. ``release`` is called when a block of rows is used
+    up; ``stop`` when too many rows failed. It has no room for rows until ``output`` is set.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class RowWork:
         stats: RunStats,
         *,
         stream: bool,
+        settings: Mapping[str, Any] | None = None,
         release: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
@@ -60,6 +62,7 @@ class RowWork:
         self.rows: deque[Row | BadRow] = deque()
         self._client = client
         self._stats = stats
+        self._settings = settings or {}
         self._call = self._stream if stream else self._complete
         self._release = release
         self._stop = stop
@@ -133,10 +136,11 @@ class RowWork:
             self._release()
 
     async def _complete(self, row: Row) -> Result:
-        return self._completed(row, await self._client.complete(**row.fields), None)
+        completion = await self._client.complete(**row.fields, **self._settings)
+        return self._completed(row, completion, None)
 
     async def _stream(self, row: Row) -> Result:
-        async with self._client.stream(**row.fields) as stream:
+        async with self._client.stream(**row.fields, **self._settings) as stream:
             first = time.time()
             completion = await stream.completion()
         attempts = completion.attempts

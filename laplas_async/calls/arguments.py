@@ -1,12 +1,14 @@
 """Keyword arguments of a call, separated into its settings and the parameters of its request.
 
-It refuses to check either: the call itself does.
+It refuses to check parameters: the call itself does.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-SETTINGS = ("model", "timeouts", "retry", "extra_headers", "extra_query", "extra_body")
+from laplas_async.errors import ConfigError
+
+SETTINGS = ("model", "timeouts", "retry", "extra_headers", "extra_query", "extra_body", "labels")
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,3 +19,16 @@ def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def parameters_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that are no settings: the parameters of the request."""
     return {name: value for name, value in arguments.items() if name not in SETTINGS}
+
+
+def check_labels(labels: object) -> None:
+    """Raise ``ConfigError`` unless these are names with plain values, or None."""
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"labels={labels!r}: must be a mapping, such as {{'job': 'nightly'}}")
+    for name, value in labels.items():
+        if not isinstance(name, str) or not isinstance(value, str | int | float):
+            raise ConfigError(
+                f"labels[{name!r}]={value!r}: must be a string, a number or a boolean by its name"
+            )

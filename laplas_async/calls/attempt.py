@@ -110,6 +110,7 @@ async def open_stream(
         message = f"no response within {timeout} s ({phase})"
         raise RequestTimeoutError(message, phase=phase) from None
     reader = StreamReader(response, timeouts, choices=choices, sent_at=sent_at)
+    reader.recorder = attempt.trace
     await reader.open()
     attempt.permit.accept()
     return reader

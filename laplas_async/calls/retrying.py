@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, frozen
 
@@ -28,6 +28,9 @@ from laplas_async.pacing.gate import Gate, Pace, Permit
 from laplas_async.pacing.reservation import RequestSize
 from laplas_async.types import Attempt, Cost, Usage
 
+if TYPE_CHECKING:  # law 9: imported by programs with observers
+    from laplas_async.observe.trace import CallTrace
+
 T = TypeVar("T")
 log = logging.getLogger("laplas_async")
 _NO_LISTENER = EventPublisher()
@@ -38,6 +41,7 @@ class AttemptContext:
     """One attempt: its permit, and what became known of its response."""
 
     permit: Permit
+    trace: "CallTrace | None" = None
     status: int | None = None
     request_id: str | None = None
 
@@ -66,16 +70,18 @@ async def run(
     *,
     size: RequestSize | None = None,
     events: EventPublisher = _NO_LISTENER,
+    trace: "CallTrace | None" = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Done[T]:
     """Attempt it until it succeeds, or until the policy says that it will not.
 
-    ``size`` determines the tokens reserved for each attempt. Raises the last attempt's error, with
-    the record of all in ``attempts``. The permit of an attempt that failed or was cancelled has
-    been returned by then; that of the successful one is the caller's to return.
+    ``size`` determines the tokens reserved for each attempt; ``trace`` measures all of them.
+    Raises the last attempt's error, with the record of all in ``attempts``. The permit of an
+    attempt that failed or was cancelled has been returned by then; that of the successful one is
+    the caller's to return.
     """
     size = RequestSize() if size is None else size
-    history = _History(gate, policy, events)
+    history = _History(gate, policy, events, trace)
     turn: int | None = None
     ready = gate.clock()
     while True:
@@ -85,7 +91,9 @@ async def run(
             error.attempts = tuple(history.attempts)
             raise
         turn = permit.turn
-        attempt = AttemptContext(permit)
+        attempt = AttemptContext(permit, trace)
+        if trace is not None:
+            trace.attempt_sent(gate.estimate.tokens(size))
         started, waited = time.time(), permit.started - ready
         try:
             result = await operation(attempt)
@@ -96,13 +104,17 @@ async def run(
             delay = history.add_failure(record, error, permit, now=ready)
             if delay is None:
                 raise
-        except BaseException:
+        except BaseException as error:
+            if trace is not None:
+                trace.attempt_ended(_record(attempt, started, waited, error), error)
             permit.release()
             raise
         else:
             return Done(result, attempt, tuple(history.attempts))
         if delay > 0:
             await sleep(delay)
+        if trace is not None:
+            trace.backoff_ended()
 
 
 class _History:
@@ -116,14 +128,18 @@ class _History:
         "_gate",
         "_policy",
         "_rejections",
+        "_trace",
         "attempts",
     )
 
-    def __init__(self, gate: Gate, policy: RetryPolicy, events: EventPublisher) -> None:
+    def __init__(
+        self, gate: Gate, policy: RetryPolicy, events: EventPublisher, trace: "CallTrace | None"
+    ) -> None:
         self.attempts: list[Attempt] = []
         self._gate = gate
         self._policy = policy
         self._events = events
+        self._trace = trace
         self._delays = policy.delays()
         self._rejections = self._ambiguous = 0
         self._first: float | None = None  # the gate's time at which the first attempt started
@@ -134,6 +150,8 @@ class _History:
         if self._events.listener is not None:  # asking the gate is a cost for every call
             self._events.publish(Event("attempt", self._gate.pace, record))
         self._gate.publish()
+        if self._trace is not None:
+            self._trace.attempt_ended(record)
 
     def add_failure(
         self, record: Attempt, error: LaplasError, permit: Permit, *, now: float
@@ -147,6 +165,8 @@ class _History:
         self._ambiguous += _is_ambiguous(record, error)
         self._events.publish(_event(gate.pace, record, error, rejected=rejected))
         gate.publish()
+        if self._trace is not None:
+            self._trace.attempt_ended(record, error, rejected=rejected)
         delay = self._delay(error, now - self._first, rejected=rejected)
         if delay is not None:
             count = len(self.attempts)
@@ -202,7 +222,7 @@ def _return_permit(permit: Permit, error: LaplasError, max_delay: float) -> bool
 
 
 def _record(
-    attempt: AttemptContext, started: float, waited: float, error: LaplasError | None
+    attempt: AttemptContext, started: float, waited: float, error: BaseException | None
 ) -> Attempt:
     return Attempt(
         started=started,
@@ -219,7 +239,7 @@ def _is_ambiguous(attempt: Attempt, error: LaplasError) -> bool:
     return attempt.may_be_billed and not isinstance(error, APIError | StreamAPIError)
 
 
-def _may_be_billed(attempt: AttemptContext, error: LaplasError) -> bool:
+def _may_be_billed(attempt: AttemptContext, error: BaseException) -> bool:
     """Whether the service may have produced a completion that was not received whole."""
     if isinstance(error, ConnectionFailedError) and attempt.status is None:
         return error.sent

@@ -9,9 +9,9 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from laplas_async.errors import ConfigError, LaplasError, StreamError, StreamTruncatedError
 from laplas_async.streaming.reader import StreamReader
@@ -30,6 +30,34 @@ class Admission(Protocol):
         ...
 
 
+Left = Literal["abandoned", "cancelled"]
+"""How a caller left a stream before its end: on purpose, or because its task was cancelled."""
+
+
+class StreamTrace(Protocol):
+    """Measures a call for its observers until its stream has ended."""
+
+    @property
+    def wants_chunks(self) -> bool:
+        """Whether an observer is to be informed of each chunk."""
+        ...
+
+    def chunk_taken(self, chunk: ChatCompletionChunk) -> None:
+        """A chunk is given to the reader of the stream."""
+        ...
+
+    def end_stream(
+        self,
+        completion: ChatCompletion,
+        attempt: Attempt,
+        error: LaplasError | None,
+        *,
+        left: Left | None,
+    ) -> None:
+        """The stream has ended with ``error``, or was ``left``; ``attempt`` is the last one."""
+        ...
+
+
 @frozen
 class Begun:
     """A stream whose first content has been received, and what was needed to begin it."""
@@ -37,6 +65,7 @@ class Begun:
     reader: StreamReader
     admission: Admission
     attempts: tuple[Attempt, ...]
+    trace: StreamTrace | None = None
 
 
 class ChatStream:
@@ -55,6 +84,8 @@ class ChatStream:
         "_closed",
         "_forget_drop",
         "_in_block",
+        "_left",
+        "_on_chunk",
         "_on_end",
         "_opening",
         "_reader",
@@ -72,6 +103,8 @@ class ChatStream:
         self._opening: asyncio.Timeout | None = None
         self._closed = False
         self._in_block = False
+        self._left: Left | None = None
+        self._on_chunk: Callable[[ChatCompletionChunk], None] | None = None
         self._attempts: tuple[Attempt, ...] = ()
 
     async def start(self) -> None:
@@ -96,6 +129,8 @@ class ChatStream:
             raise
         reader, self._attempts = begun.reader, begun.attempts
         self._reader = reader
+        if begun.trace is not None and begun.trace.wants_chunks:
+            self._on_chunk = begun.trace.chunk_taken
         loop = asyncio.get_running_loop()
         finalizer = weakref.finalize(self, _drop, loop, reader, begun.admission)
         finalizer.atexit = False
@@ -124,6 +159,8 @@ class ChatStream:
         traceback: TracebackType | None,
     ) -> None:
         """Close the connection, whatever happened inside."""
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        self._leave("cancelled" if cancelled else "abandoned")
         await self.aclose()
 
     def __aiter__(self) -> Self:
@@ -140,11 +177,20 @@ class ChatStream:
         # The reader's own coroutine: one more around it would be a cost for each token.
         if (reader := self._reader) is None:
             raise ConfigError("enter the stream first: async with client.stream(...) as stream")
-        return reader.next()
+        return reader.next() if self._on_chunk is None else self._observed(reader, self._on_chunk)
+
+    async def _observed(
+        self, reader: StreamReader, on_chunk: Callable[[ChatCompletionChunk], None]
+    ) -> ChatCompletionChunk:
+        chunk = await reader.next()
+        on_chunk(chunk)
+        return chunk
 
     def next_text(self) -> str | None:
         """A text of choice 0 that is ready, without its chunk; for ``text``."""
-        return None if self._reader is None else self._reader.next_text()
+        if self._reader is None or self._on_chunk is not None:
+            return None
+        return self._reader.next_text()
 
     def text(self) -> "TextStream":
         """The text of choice 0 alone, piece by piece: ``async for piece in stream.text()``."""
@@ -185,7 +231,7 @@ class ChatStream:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The attempts it took to begin."""
+        """The attempts that were made; the last one has the error with which the stream ended."""
         return self._attempts
 
     async def aclose(self) -> None:
@@ -195,6 +241,7 @@ class ChatStream:
         """
         self._closed = True
         if self._reader is not None:
+            self._leave("abandoned")
             self._reader.close()
         elif self._opening is not None:
             self._opening.reschedule(asyncio.get_running_loop().time())
@@ -203,9 +250,26 @@ class ChatStream:
 
     close = aclose  # its name in other clients
 
-    def detach(self) -> None:
+    def _leave(self, left: Left) -> None:
+        if self._left is None and self._reader is not None and self._reader.unread:
+            self._left = left
+
+    @property
+    def left(self) -> Left | None:
+        """How its caller left it before its end; None if that did not happen."""
+        if self._reader is not None and self._reader.cancelled:
+            return "cancelled"
+        return self._left
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or has ended."""
+        return self._closed
+
+    def detach(self, attempts: tuple[Attempt, ...]) -> None:
         """The stream has ended, so dropping it needs no attention any more."""
         self._closed = True
+        self._attempts = attempts
         self._forget_drop()
 
 
@@ -223,16 +287,24 @@ class _End:
     on_end: Callable[[ChatStream], None]
 
     def __call__(self, error: LaplasError | None) -> None:
+        stream, reader, begun = self.stream(), self.reader, self.begun
+        left = "abandoned" if stream is None else stream.left  # it was dropped: see _drop
+        attempts = begun.attempts
         if error is not None:
-            error.attempts = self.begun.attempts
+            text = None if left else f"{type(error).__name__}: {error}"
+            failed = evolve(attempts[-1], error=text, may_be_billed=True)
+            attempts = (*attempts[:-1], failed)
+            error.attempts = attempts
             if isinstance(error, StreamError):
-                error.partial.attempts = self.begun.attempts
-        reader = self.reader
-        self.begun.admission.succeed(reader.accumulator.usage, reader.cost)
-        stream = self.stream()
+                error.partial.attempts = attempts
+        begun.admission.succeed(reader.accumulator.usage, reader.cost)
         if stream is not None:
-            stream.detach()
+            stream.detach(attempts)
             self.on_end(stream)
+        if begun.trace is not None:
+            completion = reader.completion()
+            completion.attempts = attempts
+            begun.trace.end_stream(completion, attempts[-1], error, left=left)
 
 
 def _drop(loop: asyncio.AbstractEventLoop, reader: StreamReader, admission: Admission) -> None:

@@ -7,7 +7,7 @@ it and begin another.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from laplas_async.errors import (
     ConfigError,
@@ -35,11 +35,24 @@ from laplas_async.wire.large_json import LARGE
 _MOST_HELD_BACK = 64
 
 
+class ChunkRecorder(Protocol):
+    """Is informed of chunks at the moment they are received, to measure the times between them."""
+
+    def chunk(self, chunk: ChatCompletionChunk) -> None:
+        """A chunk was received."""
+        ...
+
+    def texts(self, count: int) -> None:
+        """So many chunks were received together, each with a piece of text."""
+        ...
+
+
 class StreamReader:
     """The chunks of one response, in order. For one reader at a time; ``close`` from any task.
 
     ``choices`` is how many were requested, ``sent_at`` the loop's time of sending. ``on_end`` is
-    called once, when the stream has ended for whatever reason, with the error or None.
+    called once, when the stream has ended for whatever reason, with the error or None. ``recorder``
+    is informed of each chunk.
     """
 
     __slots__ = (
@@ -57,8 +70,10 @@ class StreamReader:
         "_watchdog",
         "accumulator",
         "begun",
+        "cancelled",
         "close_on_cancel",
         "on_end",
+        "recorder",
         "response",
         "waiting",
     )
@@ -69,7 +84,9 @@ class StreamReader:
         self.response = response
         self.accumulator = Accumulator()
         self.on_end: Callable[[LaplasError | None], None] | None = None
+        self.recorder: ChunkRecorder | None = None
         self.close_on_cancel = True  # no block will close it
+        self.cancelled = False  # and that has closed it
         self.begun = False  # content has been received
         self.waiting = False  # a task is waiting for the next chunk
         self._verdict = Verdict(response, self.accumulator, choices)
@@ -134,6 +151,7 @@ class StreamReader:
                     raise self._verdict.failure from self._verdict.failure.__cause__
             except asyncio.CancelledError:
                 if self.close_on_cancel:
+                    self.cancelled = True
                     self.close()
                 raise
             finally:
@@ -179,6 +197,11 @@ class StreamReader:
     def settled(self) -> bool:
         """It is ``finished``, and no content is expected any more."""
         return self._verdict.settled
+
+    @property
+    def unread(self) -> bool:
+        """Whether closing it now would lose chunks: some are ready, or still to come."""
+        return bool(self._ready) or not (self._verdict.reached or self._verdict.finished)
 
     @property
     def ended(self) -> bool:
@@ -234,7 +257,10 @@ class StreamReader:
         form = self._events.learner.form
         # After a finish reason, the text of a form would revoke it: that takes the general path.
         if form is not None and not self.accumulator.can_end(form.index):
-            self._read_single = form.single_reader(self.accumulator)
+            read_single = form.single_reader(self.accumulator)
+            if self.recorder is not None:
+                read_single = _recorded(read_single, self.recorder)
+            self._read_single = read_single
 
     def _split(self, data: bytes) -> list[bytes]:
         data = self._body_kind.feed(data)
@@ -258,6 +284,8 @@ class StreamReader:
         if form is not None and (items := form.read(self._blocks, self._at)):
             self._at += len(items)
             form.add(items, self.accumulator)
+            if self.recorder is not None:
+                self.recorder.texts(len(items))
             self._chunk_of, self._index = form.chunk, form.index
             self._ready[:0] = items[::-1]
             return True
@@ -328,6 +356,8 @@ class StreamReader:
 
     def _add(self, chunk: ChatCompletionChunk) -> None:
         self.accumulator.add(chunk)
+        if self.recorder is not None:
+            self.recorder.chunk(chunk)
         if has_content(chunk):
             self.begun = True
             self._contents += 1
@@ -361,6 +391,18 @@ class StreamReader:
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end(error)
+
+
+def _recorded(read_single: SingleReader, recorder: ChunkRecorder) -> SingleReader:
+    """The same reader, of which ``recorder`` is informed; without one, nothing is paid for it."""
+
+    def read(data: bytes) -> ChatCompletionChunk | None:
+        chunk = read_single(data)
+        if chunk is not None:
+            recorder.texts(1)
+        return chunk
+
+    return read
 
 
 def _no_form(item: object) -> ChatCompletionChunk:

@@ -19,20 +19,25 @@ from laplas_async import (
     AnswerStream,
     APIError,
     Attempt,
+    AttemptRecord,
     AuthenticationError,
     BadRequestError,
     Balance,
     BatchProgress,
     BatchReport,
+    BudgetError,
+    CallRecord,
     ChatBusyError,
     ChatCompletion,
     ChatCompletionChunk,
     ChatStream,
     Choice,
     ChunkChoice,
+    ChunkObserver,
     ConfigError,
     ConnectionFailedError,
     ContentFilterError,
+    ContentObserver,
     Conversation,
     ConversationError,
     Conversations,
@@ -58,6 +63,7 @@ from laplas_async import (
     Message,
     Model,
     NotFoundError,
+    Observer,
     Outcome,
     OutcomeStream,
     OutOfCreditsError,
@@ -175,6 +181,50 @@ async def pace_and_end(client: LaplasClient) -> None:
     assert_type(client.gate, Gate)
     await client.aclose()
     await client.aclose(drain=30)
+
+
+# --- observers --------------------------------------------------------------------------------
+
+
+class Counting:
+    """An observer of calls, and no more."""
+
+    def call_started(self, call: CallRecord) -> None:
+        assert_type(call.labels, Mapping[str, str | int | float | bool])
+
+    def attempt_ended(self, call: CallRecord, attempt: AttemptRecord) -> None:
+        assert_type(attempt.attempt, Attempt)
+        assert_type(attempt.gate_wait, float)
+
+    def call_ended(self, call: CallRecord) -> None:
+        assert_type(call.attempts, tuple[AttemptRecord, ...])
+        assert_type(call.usage, Usage | None)
+        assert_type(call.cost, Cost | None)
+        assert_type(call.time_to_first_content, float | None)
+
+
+class Curious(Counting):
+    """An observer of chunks and content as well."""
+
+    wants_content = True
+
+    def chunk_received(self, call: CallRecord, chunk: ChatCompletionChunk) -> None:
+        assert_type(chunk.text, str)
+
+    def content_known(
+        self, call: CallRecord, messages: Any, completion: ChatCompletion | None
+    ) -> None:
+        pass
+
+
+async def observed() -> None:
+    chunks: ChunkObserver = Curious()
+    content: ContentObserver = Curious()
+    observers: list[Observer] = [Counting(), chunks, content]
+    client = LaplasClient(observers=observers)
+    labels = {"job": "nightly"}
+    assert_type(await client.complete("Name a river.", labels=labels), ChatCompletion)
+    assert_type(client.map([{"messages": "a"}], labels=labels), OutcomeStream)
 
 
 # --- messages and parameters ------------------------------------------------------------------
@@ -439,6 +489,8 @@ def errors(error: LaplasError) -> None:
             assert_type(error.usage, Usage | None)
         case RunLimitError():
             assert_type(error.limit, str)
+        case BudgetError():
+            assert_type(error.spent, float)
         case JournalError():
             assert_type(error.line, int | None)
         case ChatBusyError() | DuplicateMessageError() | ConversationError():

@@ -13,6 +13,7 @@ from laplas_async.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    BudgetError,
     ChatBusyError,
     ConfigError,
     ConnectionFailedError,
@@ -72,6 +73,7 @@ TREE: dict[type[LaplasError], tuple[type[BaseException], ...]] = {
     InvalidJSONError: (OutputError,),
     OutputValidationError: (OutputError,),
     RunLimitError: (LaplasError,),
+    BudgetError: (LaplasError,),
     JournalError: (LaplasError,),
     ConversationError: (LaplasError,),
     ChatBusyError: (ConversationError,),
@@ -102,6 +104,8 @@ def data_of(kind: type[LaplasError]) -> dict[str, Any]:
     if kind is RunLimitError:
         data |= {"limit": "rounds", "messages": (Message("user", "x"),), "usage": Usage(1, 2, 3)}
         data |= {"cost": Cost(1.0, 2.0), "attempts": ATTEMPTS}
+    if kind is BudgetError:
+        data |= {"spent": 1.5, "reserved": 0.25, "limit": 2.0}
     if kind is JournalError:
         data |= {"path": "out.jsonl", "line": 7}
     if kind in (RequestTimeoutError, StreamTimeoutError):
