@@ -6,11 +6,11 @@ It composes the parts and decides nothing itself: ``wire.request`` checks and en
 
 import os
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from attrs import evolve
 
@@ -41,6 +41,7 @@ from laplas_async.types import (
     Model,
     RequestParameters,
 )
+from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS, check_reasons
 from laplas_async.wire.request import encode_request
 
 if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
@@ -67,11 +68,15 @@ class LaplasClient:
     session is passed. ``headers`` are sent with each request. ``gate``: one that other clients of
     the same service and key share. ``on_event`` is called with an ``Event`` for each attempt,
     rejection, retry and change of the learned limits. ``observers`` are informed of each call,
-    its attempts and its end: see ``Observer``, ``Logs`` and ``OTel``.
+    its attempts and its end: see ``Observer``, ``Logs`` and ``OTel``. ``failed_finish_reasons``:
+    the finish reasons that report a failure instead of an end, by default
+    ``LaplasClient.FAILED_FINISH_REASONS``.
 
     Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
     to the event loop of its first call. Raises ``ConfigError`` for settings that cannot be right.
     """
+
+    FAILED_FINISH_REASONS: ClassVar = FAILED_FINISH_REASONS
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class LaplasClient:
         session: ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
         ca_file: str | Path | None = None,
+        failed_finish_reasons: Collection[str] = FAILED_FINISH_REASONS,
     ) -> None:
         key = api_key if api_key is not None else os.environ.get("LAPLAS_API_KEY", "")
         if not key:
@@ -109,6 +115,7 @@ class LaplasClient:
             ca_file=ca_file,
             on_connect=self.gate.limiter.connected,
         )
+        self._failed_reasons = check_reasons(failed_finish_reasons)
         self._events = EventPublisher(on_event)
         if on_event is not None:
             self.gate.subscribe(self._events)
@@ -437,6 +444,7 @@ class LaplasClient:
             _checked(retry or self.retry, RetryPolicy, "retry"),
             check_headers(extra_headers),
             check_query(extra_query),
+            self._failed_reasons,
             self._runner.trace(
                 self._transport,
                 messages,

@@ -409,17 +409,24 @@ class ChatCompletionChunk:
         return "".join(choice.delta.reasoning or "" for choice in self.choices if not choice.index)
 
 
-# The same thoughts by the names that services give them; a service that sends both repeats itself.
-_REASONING_FIELDS = ("reasoning_content", "reasoning")
+# The same thoughts by the names that services give them; a service that sends several repeats
+# itself. The last is Ollama's.
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 
 
 def _reasoning(extra: Mapping[str, Any], parts: Sequence[Any] | None) -> str | None:
     for name in _REASONING_FIELDS:
         if isinstance(text := extra.get(name), str) and text:
             return text
-    if parts is None or isinstance(parts, str):
-        return None
-    thoughts = [_part_reasoning(part) for part in parts if isinstance(part, Mapping)]
+    details = extra.get("reasoning_details")  # OpenRouter: text, summaries, encrypted data
+    thoughts = [
+        text
+        for part in (details if isinstance(details, list) else ())
+        if isinstance(part, Mapping)
+        if isinstance(text := part.get("text") or part.get("summary"), str)
+    ]
+    if not thoughts and parts is not None and not isinstance(parts, str):
+        thoughts = [_part_reasoning(part) for part in parts if isinstance(part, Mapping)]
     return "".join(thoughts) or None
 
 

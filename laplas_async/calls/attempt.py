@@ -5,6 +5,7 @@ It refuses to attempt anything twice (``retrying`` does) and to know a client.
 
 import asyncio
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from laplas_async.calls.retrying import AttemptContext
 from laplas_async.errors import (
@@ -22,6 +23,7 @@ from laplas_async.types import ChatCompletion
 from laplas_async.wire.chunks import FailureEvent
 from laplas_async.wire.codec import DecodeError, cost_from, dumps, quote
 from laplas_async.wire.error_body import read_failure
+from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS
 from laplas_async.wire.large_json import LARGE
 from laplas_async.wire.plain_body import IncompleteBody, read_body
 
@@ -59,6 +61,7 @@ async def complete(
     *,
     headers: Mapping[str, str],
     query: Mapping[str, str] | None = None,
+    failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS,
 ) -> ChatCompletion:
     """Send it, and read the completion. Cancelling it closes the connection."""
     total = timeouts.total_for(stream=False)
@@ -77,8 +80,8 @@ async def complete(
             raise
         raise RequestTimeoutError(f"no completion within {total} s (total)") from None
     if len(data) <= LARGE:
-        return read_completion(response, data)
-    return await asyncio.to_thread(read_completion, response, data)
+        return read_completion(response, data, failed_reasons)
+    return await asyncio.to_thread(read_completion, response, data, failed_reasons)
 
 
 async def open_stream(
@@ -90,6 +93,7 @@ async def open_stream(
     headers: Mapping[str, str],
     choices: int,
     query: Mapping[str, str] | None = None,
+    failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS,
 ) -> StreamReader:
     """Send it; return when the first content has been received, or the end."""
     sent_at = asyncio.get_running_loop().time()
@@ -109,17 +113,21 @@ async def open_stream(
             raise
         message = f"no response within {timeout} s ({phase})"
         raise RequestTimeoutError(message, phase=phase) from None
-    reader = StreamReader(response, timeouts, choices=choices, sent_at=sent_at)
+    reader = StreamReader(
+        response, timeouts, choices=choices, sent_at=sent_at, failed_reasons=failed_reasons
+    )
     reader.recorder = attempt.trace
     await reader.open()
     attempt.permit.accept()
     return reader
 
 
-def read_completion(response: Response, data: bytes) -> ChatCompletion:
+def read_completion(
+    response: Response, data: bytes, failed_reasons: AbstractSet[str]
+) -> ChatCompletion:
     """Decode the body of a 2xx: a completion, or an error in its place."""
     try:
-        completion = read_body(data)
+        completion = read_body(data, failed_reasons)
     except FailureEvent as failure:
         raise response.error_from(
             dumps(failure.body), status=read_failure(failure.body).status or response.status

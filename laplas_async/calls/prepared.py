@@ -6,6 +6,7 @@ attempted (``retrying`` does).
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from laplas_async.streaming.chat_stream import Begun, ChatStream
 from laplas_async.streaming.reader import StreamReader
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion, Labels, MessageLike
+from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS
 
 if TYPE_CHECKING:  # law 9: imported by programs with observers
     from laplas_async.observe.observer import Observer, Observers
@@ -46,6 +48,7 @@ class PreparedCall:
     retry: RetryPolicy
     headers: Mapping[str, str]
     query: Mapping[str, str] | None
+    failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS
     begin_trace: "Callable[[], CallTrace] | None" = None
 
     async def complete(self, attempt: AttemptContext) -> ChatCompletion:
@@ -57,6 +60,7 @@ class PreparedCall:
             self.timeouts,
             headers=self.headers,
             query=self.query,
+            failed_reasons=self.failed_reasons,
         )
 
     async def open_stream(self, attempt: AttemptContext) -> StreamReader:
@@ -69,6 +73,7 @@ class PreparedCall:
             headers=self.headers,
             choices=self.size.choices,
             query=self.query,
+            failed_reasons=self.failed_reasons,
         )
 
 

@@ -4,6 +4,7 @@ It refuses to bypass a proxy that it cannot use: a program behind one must not c
 without anybody noticing.
 """
 
+import fnmatch
 import importlib
 import re
 import urllib.request
@@ -81,7 +82,8 @@ def bypasses(no_proxy: str, host: str, port: int) -> bool:
 def _matches(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
-    entry = re.sub(r"^[a-z0-9+.-]+://", "", entry)  # some write a whole URL
+    if "://" in entry:  # some write a whole URL
+        entry = entry.partition("://")[2].partition("/")[0]
     with_port = re.fullmatch(r"(\[[^\]]*\]|[^:]*):(\d+)", entry)
     if with_port is not None:
         entry = with_port[1]
@@ -93,6 +95,8 @@ def _matches(entry: str, host: str, port: int) -> bool:
     except ValueError:
         pass  # one of them is a name
     domain = entry.removeprefix("*").strip(".")
+    if "*" in domain:  # "192.168.*"
+        return fnmatch.fnmatchcase(host, entry)
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 
 

@@ -4,6 +4,8 @@ Every aiohttp error is mapped to an error of this library here. This module refu
 anything and to interpret bodies (``transport`` and ``wire`` do).
 """
 
+import asyncio
+import os
 import re
 import ssl
 import time
@@ -14,6 +16,7 @@ import aiohttp
 
 from laplas_async.errors import (
     APIError,
+    ConfigError,
     ConnectionFailedError,
     LaplasError,
     RequestTimeoutError,
@@ -34,16 +37,32 @@ _SHORTEST_SECRET = 8
 # Bytes of one response header, and how many headers. Gateways add tokens, policies and traces:
 # beyond aiohttp's 8,190 bytes, next to a completion that has been produced and billed.
 MAX_HEADER_BYTES = 64 * 1024
+# Seconds between two looks at a connection; the framing of a response is hardly ever invalid.
+_CHECK_SECONDS = 2.0
 TRANSFER_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
 
 
 class Response:
     """A response whose headers have been received: status, headers, and its bytes on arrival."""
 
-    __slots__ = ("_reason", "_response", "_secret", "headers", "readany", "request_id", "status")
+    __slots__ = (
+        "_connection",
+        "_process",
+        "_reason",
+        "_response",
+        "_secret",
+        "_timer",
+        "headers",
+        "readany",
+        "request_id",
+        "status",
+    )
 
     def __init__(self, response: aiohttp.ClientResponse, secret: str) -> None:
         self._response = response
+        self._process = os.getpid()
+        self._connection = response.connection  # None if everything was received already
+        self._timer: asyncio.Handle | None = None
         self.readany = response.content.readany
         self._secret = secret if len(secret) >= _SHORTEST_SECRET else ""
         self._reason: LaplasError | None = None
@@ -72,8 +91,14 @@ class Response:
         """Return the next bytes as soon as there are any; b"" at the clean end.
 
         Raises ``ConnectionFailedError`` if the transfer breaks, after everything received before
-        has been returned. Cancelling loses nothing: the next call returns the bytes.
+        has been returned; ``ConfigError`` in a forked child. Cancelling loses nothing: the next
+        call returns the bytes.
         """
+        if os.getpid() != self._process:
+            raise ConfigError(
+                "this response belongs to the process from which this one was forked; make a "
+                "LaplasClient in the child"
+            )
         try:
             return await self.readany()
         except TRANSFER_ERRORS as error:
@@ -100,6 +125,34 @@ class Response:
         failure = map_error(error, self.request_id)
         raise failure from failure.__cause__
 
+    def watch(self) -> None:
+        """From now on, notice every few seconds if the connection was lost without an error.
+
+        aiohttp closes a connection with invalid chunked framing and reports that to nobody who is
+        reading: without this, the reader would wait for its timeout.
+        """
+        if self._connection is not None and self._timer is None:
+            self._check_later()
+
+    def _check_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_CHECK_SECONDS, self._check)
+
+    def _check(self) -> None:
+        content, connection = self._response.content, self._connection
+        if connection is None or content.is_eof() or content.exception() is not None:
+            return
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+        else:
+            self._check_later()
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def read_all(self, limit: int = MAX_BODY_BYTES, *, truncate: bool = False) -> bytes:
         """Return the whole body, at most ``limit`` bytes of it (decompressed).
 
@@ -108,24 +161,28 @@ class Response:
         """
         pieces: list[bytes] = []
         size = 0
-        while True:
-            try:
-                data = await self.readany()
-            except TRANSFER_ERRORS as error:
-                data = self.rest(error)
-            if not data:
-                break
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                if truncate:
-                    self.close()
+        self.watch()
+        try:
+            while True:
+                try:
+                    data = await self.readany()
+                except TRANSFER_ERRORS as error:
+                    data = self.rest(error)
+                if not data:
                     break
-                raise APIError(
-                    f"the response is larger than {limit} bytes",
-                    status=self.status,
-                    request_id=self.request_id,
-                )
+                pieces.append(data)
+                size += len(data)
+                if size > limit:
+                    if truncate:
+                        self.close()
+                        break
+                    raise APIError(
+                        f"the response is larger than {limit} bytes",
+                        status=self.status,
+                        request_id=self.request_id,
+                    )
+        finally:
+            self._stop_watching()
         return b"".join(pieces)
 
     async def error(self) -> APIError:
@@ -157,12 +214,15 @@ class Response:
     def close(self, reason: LaplasError | None = None) -> None:
         """End the transfer now; a task waiting in ``read`` raises ``reason``. Never blocks.
 
-        Safe from any task of the loop. A response read to its end has already returned its
-        connection to the pool, which keeps it.
+        Safe from any task of the loop. In a forked child it does nothing: the socket belongs to the
+        parent's event loop, which closing it here would stop. A response read to its end has
+        already returned its connection to the pool, which keeps it.
         """
         if self._reason is None:
             self._reason = reason
-        self._response.close()
+        self._stop_watching()
+        if os.getpid() == self._process:
+            self._response.close()
 
 
 def map_error(error: BaseException, request_id: str | None) -> LaplasError:

@@ -7,6 +7,7 @@ it and begin another.
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from laplas_async.errors import (
@@ -28,6 +29,7 @@ from laplas_async.wire.body_kind import BodyKind
 from laplas_async.wire.chunks import FailureEvent, has_content
 from laplas_async.wire.codec import DecodeError, cost_from
 from laplas_async.wire.fast.text_form import SingleReader
+from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS
 from laplas_async.wire.large_json import LARGE
 
 # Chunks without content that are kept back, so that the call may still be retried; a server that
@@ -50,9 +52,10 @@ class ChunkRecorder(Protocol):
 class StreamReader:
     """The chunks of one response, in order. For one reader at a time; ``close`` from any task.
 
-    ``choices`` is how many were requested, ``sent_at`` the loop's time of sending. ``on_end`` is
-    called once, when the stream has ended for whatever reason, with the error or None. ``recorder``
-    is informed of each chunk.
+    ``choices`` is how many were requested, ``sent_at`` the loop's time of sending, and
+    ``failed_reasons`` the finish reasons that report a failure. ``on_end`` is called once, when the
+    stream has ended for whatever reason, with the error or None. ``recorder`` is informed of each
+    chunk.
     """
 
     __slots__ = (
@@ -62,6 +65,7 @@ class StreamReader:
         "_chunk_of",
         "_contents",
         "_events",
+        "_failed_reasons",
         "_index",
         "_large",
         "_read_single",
@@ -79,7 +83,13 @@ class StreamReader:
     )
 
     def __init__(
-        self, response: Response, timeouts: Timeouts, *, choices: int, sent_at: float
+        self,
+        response: Response,
+        timeouts: Timeouts,
+        *,
+        choices: int,
+        sent_at: float,
+        failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS,
     ) -> None:
         self.response = response
         self.accumulator = Accumulator()
@@ -90,6 +100,7 @@ class StreamReader:
         self.begun = False  # content has been received
         self.waiting = False  # a task is waiting for the next chunk
         self._verdict = Verdict(response, self.accumulator, choices)
+        self._failed_reasons = failed_reasons
         self._events = EventDecoder()
         self._blocks: list[bytes] = []  # received, and not decoded from ``_at`` on
         self._at = 0
@@ -113,6 +124,7 @@ class StreamReader:
         Raises as ``next`` does. Cancelling it closes the connection.
         """
         self._watchdog.check(self)
+        self.response.watch()
         try:
             while not self.begun and (held := len(self._ready)) < _MOST_HELD_BACK:
                 await self._fill()
@@ -274,8 +286,10 @@ class StreamReader:
         if (other := self._body_kind.other) is not None:
             self._read_other(other)
             return True
-        last = self._events.parser.unfinished()
-        return last is not None and self._deliver(self._events.decode_event(last)) is not None
+        last = self._events.finish(self._body_kind.finish())
+        if self._events.ignored:
+            self._verdict.ignored = self._events.ignored
+        return self._deliver(last) is not None
 
     def _decode_blocks(self) -> bool:
         """Decode the next blocks; whether a chunk is ready now."""
@@ -337,7 +351,7 @@ class StreamReader:
     def _judge(self, decoded: Decoded) -> ChatCompletionChunk | None:
         if isinstance(decoded, ChatCompletionChunk):
             self._add(decoded)
-            if (failure := failed_choice_of(decoded)) is not None:
+            if (failure := failed_choice_of(decoded, self._failed_reasons)) is not None:
                 error = reported_error(self.response, failure)
                 if not any(choice.delta.content for choice in decoded.choices):
                     raise error
@@ -365,8 +379,9 @@ class StreamReader:
                 self._watchdog.check(self)  # shorten the idle timeout
 
     def _read_other(self, body: bytes) -> None:
-        self._deliver(read_other_body(self.response, body))
-        self._verdict.done = True
+        chunks = read_other_body(self.response, body)
+        self._deliver(list(chunks))
+        self._verdict.done = len(chunks) == 1  # a list of chunks needs a finish reason, as events
 
     # --- the verdict --------------------------------------------------------------------------
 

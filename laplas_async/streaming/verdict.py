@@ -8,11 +8,14 @@ import asyncio
 from laplas_async.errors import (
     ConnectionFailedError,
     LaplasError,
+    StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
 from laplas_async.http.response import Response
 from laplas_async.wire.accumulate import Accumulator
+from laplas_async.wire.codec import quote
+from laplas_async.wire.error_body import read_failure
 
 # After [DONE], reusing the connection is worth waiting this long (seconds) for the end of the
 # response, and reading this much (bytes); opening a new one costs about as much.
@@ -30,6 +33,7 @@ class Verdict:
         "at_end",
         "done",
         "failure",
+        "ignored",
         "pending",
         "reached",
     )
@@ -41,6 +45,7 @@ class Verdict:
         self.done = False  # [DONE] has been received
         self.at_end = False  # the transfer has ended cleanly
         self.pending: LaplasError | None = None  # to be raised after the chunks that are ready
+        self.ignored = b""  # text beside the events, perhaps an explanation
         self.reached = False
         self.failure: LaplasError | None = None  # with which it ended
 
@@ -57,7 +62,10 @@ class Verdict:
     def judge(self, error: LaplasError | None) -> LaplasError | None:
         """The error of a stream whose reading ended with ``error``, or cleanly."""
         if error is None and not self._is_complete():
-            return StreamTruncatedError(self._missing())
+            explanation = self._explanation()
+            if explanation and not self._accumulator.started:
+                return StreamProtocolError(f"{self._missing()}{explanation}")
+            return StreamTruncatedError(f"{self._missing()}{explanation}")
         if isinstance(error, ConnectionFailedError):
             cut = StreamTruncatedError(f"the stream was cut: {error}")
             cut.__cause__ = error
@@ -77,6 +85,11 @@ class Verdict:
     def _is_complete(self) -> bool:
         """Whether a complete response was received, given that the transfer ended cleanly."""
         return self.finished or (self.done and self._accumulator.has_content)
+
+    def _explanation(self) -> str:
+        """What the service says beside the events, or in such as are no chunks; "": nothing."""
+        text = read_failure(self.ignored.decode("utf-8", "replace")).message or ""
+        return f"; it says: {self._response.redact(quote(text))}" if " " in text else ""
 
     def _missing(self) -> str:
         if self.done:

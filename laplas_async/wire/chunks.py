@@ -4,17 +4,27 @@ It keeps what one event needs of the previous one: half a character. It refuses 
 the stream is complete (``streaming.verdict`` does).
 """
 
+import contextlib
 from typing import Any
 
 import orjson
 
 from laplas_async.types import ChatCompletionChunk, ChunkChoice, Delta
-from laplas_async.wire.codec import DecodeError, loads_raw, quote, repair_text, repaired, structure
+from laplas_async.wire.codec import (
+    DecodeError,
+    loads,
+    loads_raw,
+    quote,
+    repair_text,
+    repaired,
+    structure,
+)
 from laplas_async.wire.error_body import is_failure
 from laplas_async.wire.fast.decode import direct_chunk
 from laplas_async.wire.fast.learner import FormLearner
 from laplas_async.wire.large_json import LARGE, loads_large
 
+_FAILURES = ("error", "exception", "failure")  # kinds of events, without case
 _Place = tuple[int, str, int | None]  # of a growing text: choice, field, tool call
 
 
@@ -54,12 +64,19 @@ class ChunkDecoder:
             body = repair_text(data.decode("utf-8", "replace"))
             if event in ("", "message"):
                 raise
-        if event == "error" or (type(body) is dict and is_failure(body)):
+        return self.decode_body(body, event)
+
+    def decode_body(self, body: Any, event: str = "") -> ChatCompletionChunk | None:
+        """As ``decode``, for plain JSON values."""
+        if type(body) is str and body.lstrip()[:1] in ("{", "["):  # JSON inside a string
+            with contextlib.suppress(DecodeError):
+                body = loads(body.encode())
+        if event.lower() in _FAILURES or is_failure(body):
             raise FailureEvent(body)
         if event not in ("", "message") and (type(body) is not dict or "choices" not in body):
             return None  # an unknown kind of event (law 8)
         if type(body) is not dict:
-            raise DecodeError(f"expected a chunk, got {quote(data)}")
+            raise DecodeError(f"expected a chunk, got {quote(body)}")
         chunk = direct_chunk(body) or structure(body, ChatCompletionChunk)
         if not self._has_text:
             self._has_text = any(choice.delta.content for choice in chunk.choices)
@@ -72,8 +89,8 @@ class ChunkDecoder:
             body = loads_raw(data)
             self._repairing = True
             self.learner.disable()  # half a character may come where only text was expected
-        if b'"message"' in data and (self._messages or not self._has_text):
-            self._messages = _messages_to_deltas(body) or self._messages
+        if b'"delta"' not in data or b'"message"' in data:
+            self._read_other_shapes(body)
         if self._repairing:
             try:
                 self._join_halves(body)
@@ -82,9 +99,15 @@ class ChunkDecoder:
                 raise DecodeError(f"nested too deeply: {quote(data)}") from None
         return body
 
+    def _read_other_shapes(self, body: Any) -> None:
+        """Make deltas of choices in another shape: of a whole message, or of completed text."""
+        # A message after deltas with text repeats what they added.
+        if (self._messages or not self._has_text) and to_deltas(body):
+            self._messages = True
+
     def _join_halves(self, body: Any) -> None:
         """Join the halves of characters in the texts that grow: those of the deltas."""
-        for choice in _dicts(body, "choices"):
+        for choice in dicts(body, "choices"):
             delta = choice.get("delta")
             if delta is None:
                 delta = choice["delta"] = {}
@@ -95,7 +118,7 @@ class ChunkDecoder:
             for name, text in delta.items():
                 if type(text) is str:
                     delta[name] = self._join(text, (index, name, None), ends=ends)
-            for call in _dicts(delta, "tool_calls"):
+            for call in dicts(delta, "tool_calls"):
                 function = call.get("function")
                 if type(function) is dict and type(text := function.get("arguments")) is str:
                     place = (index, "tool_calls", _whole(call.get("index")))
@@ -117,35 +140,70 @@ class ChunkDecoder:
             _, name, call = place
             if name == "tool_calls":
                 rest = {"index": call, "function": {"arguments": "\ufffd"}}
-                delta[name] = [*_dicts(delta, name), rest]
+                delta[name] = [*dicts(delta, name), rest]
             elif delta.get(name) is None:
                 delta[name] = "\ufffd"
 
 
-def _messages_to_deltas(body: Any) -> bool:
-    """Make a delta of each whole message that takes its place; whether there was one.
+# --- choices in another shape -----------------------------------------------------------------
+# Gateways that translate between services send a whole completion in an event, a chunk in response
+# to a plain call, or ``text`` as in the older completions API. Left as they are, their text would
+# be lost without an error (law 1).
 
-    After deltas with text it is not called: the message repeats what they added.
-    """
+
+def to_deltas(body: Any) -> bool:
+    """Give each choice of a chunk a ``delta``, in place; whether one was in another shape."""
     found = False
-    for choice in _dicts(body, "choices"):
-        message = choice.get("message")
-        if type(message) is dict and message and not choice.get("delta"):
-            for place, call in enumerate(_dicts(message, "tool_calls")):
-                call.setdefault("index", place)
-            choice["delta"] = choice.pop("message")
-            body.pop("object", None)
-            found = True
+    for choice in dicts(body, "choices"):
+        if _adds(choice.get("delta")):
+            continue
+        message = _message(choice)
+        if message is None:
+            continue
+        for place, call in enumerate(dicts(message, "tool_calls")):
+            call.setdefault("index", place)
+        choice.pop("message", None)
+        choice.pop("text", None)
+        choice["delta"] = message
+        body.pop("object", None)
+        found = True
     return found
+
+
+def to_messages(body: Any) -> None:
+    """Give each choice of a completion a ``message``, in place."""
+    for choice in dicts(body, "choices"):
+        if type(choice.get("message")) is dict:
+            continue
+        message = _message(choice)
+        if message is not None:
+            choice.pop("text", None)
+            choice["message"] = message
+            body.pop("object", None)
+
+
+def _adds(delta: Any) -> bool:
+    """Whether a delta adds something; a role alone does not."""
+    return type(delta) is dict and any(value for name, value in delta.items() if name != "role")
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
+    """The message of a choice, however it is given; None if there is none."""
+    message = choice.get("message")
+    if type(message) is dict:
+        return message or None
+    text = message if type(message) is str else choice.get("text")
+    return {"content": text} if type(text) is str else None
+
+
+def dicts(body: Any, name: str) -> list[dict[str, Any]]:
+    """The objects in a list of ``body``; [] where there is no such list."""
+    items = body.get(name) if type(body) is dict else None
+    return [item for item in items if type(item) is dict] if type(items) is list else []
 
 
 def _whole(value: Any) -> int | None:
     return value if type(value) is int else None
-
-
-def _dicts(body: Any, name: str) -> list[dict[str, Any]]:
-    items = body.get(name) if type(body) is dict else None
-    return [item for item in items if type(item) is dict] if type(items) is list else []
 
 
 def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
@@ -153,6 +211,7 @@ def chunk_from_completion(body: dict[str, Any]) -> ChatCompletionChunk:
     choices = body.get("choices")
     if type(choices) is not list:
         raise DecodeError(f"not a chat completion: {quote(body)}")
+    to_messages(body)
     head = {k: v for k, v in body.items() if k not in ("choices", "object")}
     chunk = structure(head, ChatCompletionChunk)
     for choice in choices:

@@ -170,12 +170,15 @@ def _text(value: Any, _: Any = None) -> str:
 
 
 def _content(value: Any, _: Any = None) -> str | list[Any]:
-    return value if type(value) is list else _text(value)
+    if type(value) is not list:
+        return _text(value)
+    # A part that is only text would have no text for readers of parts.
+    return [{"type": "text", "text": part} if type(part) is str else part for part in value]
 
 
 def _finish_reason(value: Any, _: Any = None) -> str | None:
-    """An empty reason is what some servers write for null (sglang, Ollama, LocalAI)."""
-    return _text(value) or None
+    """Nothing is what some servers write for null: "" (sglang, Ollama, LocalAI), false or 0."""
+    return _text(value) if value else None
 
 
 def _json_text(value: Any, _: Any = None) -> str:

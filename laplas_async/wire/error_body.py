@@ -29,15 +29,15 @@ from laplas_async.wire.rate_headers import reset_delay, retry_after
 # Patterns stay strings until first used: ``re`` compiles and caches them, importing does not.
 # A period longer than a minute: the limit is a quota, whatever else the message says.
 _LONG_PERIOD = (
-    r"\b(per|for the|this|each|every|in the last|24)[-_ ]?(hour|day|week|month)s?\b|"
-    r"(?<![a-z])(hourly|daily|weekly|monthly)(?![a-z])|"
+    r"\b(per|for the|this|each|every|in the last|24)[-_ ]?(hour|day|week|month|year)s?\b|"
+    r"(?<![a-z])(hourly|daily|weekly|monthly|yearly|annual|today|tomorrow)(?![a-z])|"
     r"\b(every|per|in) \d+ ?(hours?|h|days?)\b|"
     r"(requests|tokens|messages|calls) ?/ ?(hour|day|week|month|h|d)\b|"
     r"(?-i:[a-z]Per(Hour|Day|Week|Month))"
 )
 # Words of a quota that some services use for limits per minute too: a delay in the response, or a
 # short period in the message, outweighs them.
-_QUOTA = r"free[- ]tier|free limit|insufficient_quota|current quota"
+_QUOTA = r"free[- ]tier|free limit|insufficient_quota|current quota|\b[rt]p[dh]\b"
 _SHORT_PERIOD = r"(per|/) ?(min|minute|s|sec|second)\b|(?-i:[a-z]Per(Minute|Second))"
 _CREDITS = r"credit|balance|billing|payment|top.?up"
 # An error inside a stream has no HTTP status; these codes imply one.
@@ -128,7 +128,8 @@ def is_failure(body: Any) -> bool:
         return True
     if fields.get("success") is False or (fields.get("detail") and "object" not in fields):
         return True
-    return isinstance(body.get("message"), str | list) and any(
+    message = fields.get("message") or fields.get("msg")
+    return isinstance(message, str | list) and any(
         name in fields for name in ("statuscode", "status", "code", "requestid")
     )
 

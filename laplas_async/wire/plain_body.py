@@ -7,15 +7,16 @@ a completion or one of three errors out. It refuses to decide what is retried.
 
 import json
 import re
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from laplas_async.types import ChatCompletion
 from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.body_kind import BLANK
-from laplas_async.wire.chunks import ChunkDecoder, FailureEvent
-from laplas_async.wire.codec import DecodeError, completion_from, loads, quote, repaired
+from laplas_async.wire.body_kind import BLANK, as_events, has_choices, has_deltas, is_chunk_line
+from laplas_async.wire.chunks import ChunkDecoder, FailureEvent, to_messages
+from laplas_async.wire.codec import DecodeError, completion_from, dumps, loads, quote, repaired
 from laplas_async.wire.error_body import is_failure
-from laplas_async.wire.finish_reason import failed_choice
+from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS, failed_choice
 from laplas_async.wire.sse import SSEParser
 
 # What may follow a completion: the end of a stream that was none, and heartbeats.
@@ -27,10 +28,15 @@ class IncompleteBody(ValueError):  # noqa: N818 - what was received; it does not
     """The body is empty, or ends before the completion does."""
 
 
-def read_body(data: bytes) -> ChatCompletion:
-    """Read a body. Raises ``IncompleteBody``, ``FailureEvent`` for an error, ``DecodeError``."""
-    if data.startswith(b"{"):
-        return _read_completion(_load(data))
+def read_body(
+    data: bytes, failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS
+) -> ChatCompletion:
+    """Read a body. Raises ``IncompleteBody``, ``FailureEvent`` for an error, ``DecodeError``.
+
+    ``failed_reasons``: the finish reasons that report a failure.
+    """
+    if data.startswith(b"{") and b"\n" not in data:  # the usual case
+        return _read_completion(load_whole(data), failed_reasons)
     start = _skip_heartbeats(data)
     if start == len(data):
         raise IncompleteBody("the response body is empty")
@@ -38,8 +44,11 @@ def read_body(data: bytes) -> ChatCompletion:
     if any(name.startswith(rest) for name in (b"data:", b"event:")):
         raise IncompleteBody(f"the response body is cut: {quote(rest)}")
     if re.match(_EVENTS, rest):
-        return _read_events(rest)
-    return _read_completion(_load(rest))
+        return _read_events(rest, failed_reasons)
+    first, _, more = rest.partition(b"\n")
+    if more and is_chunk_line(first):
+        return _read_events(as_events(rest.split(b"\n")), failed_reasons)
+    return _read_completion(load_whole(rest), failed_reasons)
 
 
 def _skip_heartbeats(data: bytes) -> int:
@@ -52,7 +61,11 @@ def _skip_heartbeats(data: bytes) -> int:
     return start
 
 
-def _load(data: bytes) -> Any:
+def load_whole(data: bytes) -> Any:
+    """Decode the JSON of a body, without an end marker or heartbeats after it.
+
+    Raises ``IncompleteBody`` for JSON that is cut, ``DecodeError`` for what is no JSON.
+    """
     try:
         return loads(data)
     except DecodeError as error:
@@ -82,27 +95,40 @@ def _is_cut(text: str, error: json.JSONDecodeError) -> bool:
     )
 
 
-def _read_completion(body: Any) -> ChatCompletion:
-    if isinstance(body, dict | list) and is_failure(body):
+def _read_completion(body: Any, failed_reasons: AbstractSet[str]) -> ChatCompletion:
+    if isinstance(body, str) and body.lstrip().startswith("{"):  # JSON inside a string
+        body = loads(body.encode())
+    if is_failure(body):
         raise FailureEvent(body)
-    if isinstance(body, dict) and (failure := failed_choice(body)) is not None:
+    if isinstance(body, list) and body and all(map(has_choices, body)):
+        if len(body) > 1 or has_deltas(body[0]):
+            return _read_events(as_events(map(dumps, body)), failed_reasons)
+        body = body[0]
+    if isinstance(body, dict) and (failure := failed_choice(body, failed_reasons)) is not None:
         raise FailureEvent(failure)
-    return completion_from(body)
+    if has_deltas(body):
+        return _read_events(as_events([dumps(body)]), failed_reasons)
+    to_messages(body)
+    completion = completion_from(body)
+    if not completion.choices:
+        raise IncompleteBody("the response has no choices")
+    return completion
 
 
-def _read_events(data: bytes) -> ChatCompletion:
+def _read_events(data: bytes, failed_reasons: AbstractSet[str]) -> ChatCompletion:
     parser, decoder, accumulator = SSEParser(stray_json=True), ChunkDecoder(), Accumulator()
     events = parser.feed(data)
-    last = parser.unfinished()
+    unfinished = parser.unfinished_events()
+    last = unfinished[-1] if unfinished else None
     done = False
-    for event in (*events, *(() if last is None else (last,))):
+    for event in (*events, *unfinished):
         for line in _split(event.data):
             if line.startswith(b"[DONE]"):
                 done = True
             elif line and not line.isspace():
-                body = _whole(line)
+                body = _whole(line, failed_reasons)
                 if body is not None:
-                    return _read_completion(body)
+                    return _read_completion(body, failed_reasons)
                 try:
                     chunk = decoder.decode(line, event.event)
                 except DecodeError as error:
@@ -130,7 +156,7 @@ def _split(data: bytes) -> list[bytes]:
     return [data]
 
 
-def _whole(data: bytes) -> Any:
+def _whole(data: bytes, failed_reasons: AbstractSet[str]) -> Any:
     """Return the JSON of an event that is not a chunk: a completion, or a choice that failed."""
     if b'"message"' not in data and b'"error"' not in data and b'"finish_reason"' not in data:
         return None
@@ -144,4 +170,4 @@ def _whole(data: bytes) -> Any:
     first = choices[0] if isinstance(choices, list) and choices else None
     if isinstance(first, dict) and "message" in first and "delta" not in first:
         return body
-    return body if failed_choice(body) is not None else None
+    return body if failed_choice(body, failed_reasons) is not None else None

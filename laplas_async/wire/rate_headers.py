@@ -37,7 +37,8 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     ]
     found += [
         milliseconds / 1000
-        for value in _values(headers, "retry-after-ms")
+        for name in ("retry-after-ms", "x-ms-retry-after-ms")  # the second is Azure's
+        for value in _values(headers, name)
         if (milliseconds := _seconds(value)) is not None
     ]
     return max(found, default=None)

@@ -8,12 +8,17 @@ the time is linear however small the pieces are, and the size of one event is bo
 It refuses to know what is inside an event: the data are bytes, decoded elsewhere.
 """
 
+import json
+
 from attrs import define
 
 from laplas_async.errors import StreamProtocolError
 
 # Law 5. An event with log probabilities or an image fits; an endless line does not.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+# Bytes within which two events without a blank line between them are recognised; more would be
+# joined again and again (test_sse: single newlines).
+_DECIDED_WITHIN = 16 * 1024
 BARE = "json"  # the kind of an event that is JSON without ``data:``
 _BOM = b"\xef\xbb\xbf"
 
@@ -32,9 +37,9 @@ class SSEParser:
     ``max_event_bytes`` bounds one event, comments and unfinished lines included; past it, a
     ``StreamProtocolError`` is raised, after the events before it have been returned.
 
-    ``stray_json``: where a block has no data, also look for what the standard ignores but failing
-    servers send: ``error: {...}``, an event of kind ``error``, and JSON at the start of a line, an
-    event of kind ``BARE``.
+    ``stray_json``: also look for what the standard ignores but failing servers send:
+    ``error: {...}``, an event of kind ``error``; JSON or ``[DONE]`` at the start of a line, one of
+    kind ``BARE``; the kind ``error`` without data; and events without blank lines between them.
 
     ``last_event_id`` and ``retry`` (milliseconds) are the latest values in the stream.
     """
@@ -42,6 +47,7 @@ class SSEParser:
     __slots__ = (
         "_after_cr",
         "_bom",
+        "_by_line",
         "_failure",
         "_max",
         "_size",
@@ -61,12 +67,13 @@ class SSEParser:
         self.pieces: list[bytes] = []
         self._size = 0
         self._after_cr = False
+        self._by_line = False  # events are separated by single newlines
         self._bom: bytes | None = b""  # a possible byte-order mark; None: decided
         self._failure: StreamProtocolError | None = None
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes (cut anywhere, may be empty); return the events that end in them."""
-        return [event for block in self.split(data) if (event := self.read(block)) is not None]
+        return [event for block in self.split(data) for event in self.events(block)]
 
     def split(self, data: bytes) -> list[bytes]:
         """As ``feed``, but returns the blocks of lines as they are, for ``read`` to parse.
@@ -78,6 +85,9 @@ class SSEParser:
         data = self._with_line_feeds(data)
         if not data:
             return []
+        return self._split_lines(data) if self._by_line else self._split_blocks(data)
+
+    def _split_blocks(self, data: bytes) -> list[bytes]:
         pieces = self.pieces
         if pieces:
             if data[0] == 0x0A and pieces[-1][-1] == 0x0A:
@@ -88,7 +98,7 @@ class SSEParser:
                 self._keep(len(data))
                 if self._failure is not None:
                     raise self._failure
-                return []
+                return self._split_lines(b"") if self._lacks_blank_lines(data) else []
         blocks = data.split(b"\n\n")
         if pieces:  # joined only here: each copy of a large event takes milliseconds
             pieces.append(blocks[0])
@@ -103,6 +113,42 @@ class SSEParser:
             self._keep(len(rest))
         if self._failure is not None and not blocks:
             raise self._failure
+        if not blocks and self._lacks_blank_lines(rest):
+            return self._split_lines(b"")
+        return blocks
+
+    def _lacks_blank_lines(self, data: bytes) -> bool:
+        """Whether events follow each other without blank lines: whole JSON, and more ``data``."""
+        if not self._stray_json or b"\n" not in data or self._size > _DECIDED_WITHIN:
+            return False
+        lines = b"".join(self.pieces).strip(b"\n").split(b"\n")
+        data_lines = [line[5:] for line in lines if line.startswith(b"data:")]
+        self._by_line = len(data_lines) > 1 and _is_object(data_lines[0])
+        return self._by_line
+
+    def _split_lines(self, data: bytes) -> list[bytes]:
+        """As ``split``, where each line of data ends an event."""
+        self.pieces.append(data)
+        if data and b"\n" not in data:
+            self._keep(len(data))
+            if self._failure is not None:
+                raise self._failure
+            return []
+        *lines, rest = b"".join(self.pieces).split(b"\n")
+        self.pieces.clear()
+        self._size = 0
+        blocks: list[bytes] = []
+        block: list[bytes] = []
+        for line in lines:
+            if line:
+                block.append(line)
+            if block and (not line or line.startswith(b"data:")):
+                blocks.append(b"\n".join(block))
+                block.clear()
+        rest = b"\n".join([*block, rest])
+        if rest:
+            self.pieces.append(rest)
+            self._keep(len(rest))
         return blocks
 
     def unfinished(self) -> ServerSentEvent | None:
@@ -111,19 +157,24 @@ class SSEParser:
         The standard drops it. Some servers omit the last line end, so a reader may check whether
         it is whole; it may just as well have been cut off.
         """
+        events = self.unfinished_events()
+        return events[0] if events else None
+
+    def unfinished_events(self) -> list[ServerSentEvent]:
+        """As ``unfinished``, with stray JSON beside the event."""
         if self._failure is not None:
             raise self._failure
         if self._bom:  # a stream of one or two bytes
             self.pieces.append(self._bom)
             self._bom = None
         if not self.pieces:
-            return None
+            return []
         block = b"".join(self.pieces)
         self.pieces.clear()
         if len(block.strip(b"\n")) > self._max:
             self._fail()
-            return self.unfinished()
-        return self.read(block)
+            return self.unfinished_events()
+        return self.events(block)
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         """The bytes without a leading mark, and with LF for every line end."""
@@ -173,13 +224,22 @@ class SSEParser:
             elif name == b"retry" and value.isdigit() and len(value) < 19:
                 self.retry = int(value)
             # Everything else is ignored, comments (an empty name) too.
-        if self._stray_json and lines in ([], [b"[DONE]"]):
-            stray = _stray_event(block)
-            if stray is not None:
-                return stray
+        if not lines and self._stray_json and kind.lower() == b"error":
+            return ServerSentEvent(b"", "error")
         if not lines:
             return None
         return ServerSentEvent(b"\n".join(lines), kind.decode("utf-8", "replace"))
+
+    def events(self, block: bytes) -> list[ServerSentEvent]:
+        """As ``read``, with stray JSON after the event beside which it was found."""
+        event = self.read(block)
+        found = [] if event is None else [event]
+        if self._stray_json and (stray := _stray_event(block)) is not None:
+            # Before the end marker: what follows that is ignored.
+            found.insert(
+                0 if event is not None and event.data[:6] == b"[DONE]" else len(found), stray
+            )
+        return found
 
     def _keep(self, more: int) -> None:
         self._size += more
@@ -194,14 +254,23 @@ class SSEParser:
         )
 
 
+def _is_object(data: bytes) -> bool:
+    try:
+        return isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _stray_event(block: bytes) -> ServerSentEvent | None:
     """Return JSON that a block holds outside of ``data``, as servers send it that fail."""
+    if block[:5] == b"data:" and b"\n" not in block:
+        return None
     bare: list[bytes] = []
     for line in block.split(b"\n"):
-        if line.startswith(b"error:"):
+        if line[:6].lower() == b"error:":
             return ServerSentEvent(line[6:].strip(), "error")
         if line.startswith((b"data:", b"event:")):
             continue
-        if bare or line.startswith(b"{"):
+        if bare or line.startswith((b"{", b"[{", b"[DONE]")):
             bare.append(line)
     return ServerSentEvent(b"\n".join(bare), BARE) if bare else None

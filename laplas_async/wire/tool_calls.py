@@ -37,7 +37,7 @@ class GrowingCall:
     def is_whole(self) -> bool:
         """Whether the arguments are complete JSON, so that nothing can continue them."""
         # The last characters first: parsing everything for each piece would be quadratic.
-        if not self.arguments or not self.arguments[-1].rstrip().endswith(("}", '"')):
+        if not self.arguments or not self.arguments[-1].rstrip().endswith(("}", '"', "]", "null")):
             return False
         try:
             json.loads("".join(self.arguments))
@@ -89,10 +89,17 @@ class GrowingCalls:
             return None
         if fragment.id:
             if call.id and fragment.id != call.id:
-                # The same index with a new id is a new call, or an earlier one continued.
-                return next((known for known in self.calls if known.id == fragment.id), None)
+                # The same index with a new id is a new call, or an earlier one continued. Some
+                # servers give each fragment an id: without a name it continues its call.
+                known = next((known for known in self.calls if known.id == fragment.id), None)
+                return call if known is None and _only_continues(fragment, call) else known
             return call
         return None if _begins_another(fragment, call) else call
+
+
+def _only_continues(fragment: ToolCallDelta, call: GrowingCall) -> bool:
+    named = fragment.function is not None and bool(fragment.function.name)
+    return not named and not call.is_whole
 
 
 def _begins_another(fragment: ToolCallDelta, call: GrowingCall) -> bool:
@@ -108,7 +115,7 @@ def _begins_another(fragment: ToolCallDelta, call: GrowingCall) -> bool:
 
 
 def _extend(call: GrowingCall, fragment: ToolCallDelta) -> None:
-    if fragment.id:
+    if fragment.id and not call.id:
         call.id = fragment.id
     if fragment.type:
         call.type = fragment.type

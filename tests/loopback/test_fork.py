@@ -13,7 +13,7 @@ PROGRAM = """
 import asyncio, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads, from Python 3.12 on
 from laplas_async import ConfigError, LaplasClient
-from laplas_async.simulator import Simulator
+from laplas_async.simulator import Fault, Simulator
 
 
 def in_child(work):
@@ -85,6 +85,26 @@ def test_a_client_that_was_used_before_the_fork_refuses_in_the_child(call: str) 
     work = f"""
     code = in_child(lambda: asyncio.run(refused(lambda: {call})))
     assert code == 0, code
+    """
+    assert run(work) == "well\n"
+
+
+def test_a_stream_open_at_the_fork_refuses_in_the_child_and_goes_on_in_the_parent() -> None:
+    work = """
+    async def read(answer):
+        async for chunk in answer:
+            pass
+    simulator.script(Fault.pause(0.1, after=2))  # the rest is sent after the child has ended
+    async with client.stream("Hello") as answer:
+        first = await anext(answer)
+        async def call():
+            try:
+                await read(answer)
+            finally:
+                await answer.aclose()
+        code = in_child(lambda: asyncio.run(refused(call)))
+        assert code == 0, code
+        assert (await asyncio.wait_for(answer.completion(), 10)).text.startswith(first.text)
     """
     assert run(work) == "well\n"
 

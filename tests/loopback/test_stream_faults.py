@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from laplas_async import LaplasClient, StreamAPIError, StreamTruncatedError, to_dict
+from laplas_async import (
+    ConfigError,
+    LaplasClient,
+    RetryPolicy,
+    ServerError,
+    StreamAPIError,
+    StreamProtocolError,
+    StreamTruncatedError,
+    to_dict,
+)
 from laplas_async.simulator import Fault, Simulator
 
 DONE = b"data: [DONE]\n\n"
@@ -35,6 +44,10 @@ def whole(message: dict[str, Any], **choice: Any) -> dict[str, Any]:
     return {**head, "choices": choices}
 
 
+LINES = b"".join(
+    json.dumps(line).encode() + b"\n"
+    for line in (chunk({"content": "He"}), chunk({"content": "llo"}), chunk({}, "stop"))
+)
 COMPLETE = {
     "an empty reason in each chunk": (said("He", ""), said("llo", ""), ended(), DONE),
     "an empty reason, without the end marker": (said("He", ""), said("llo", ""), ended()),
@@ -82,6 +95,34 @@ COMPLETE = {
         DONE,
     ),
     "an unknown reason": (said("Hello"), ended("eos"), DONE),
+    "false for no reason": (event(chunk({"content": "He"}, reason=False)), said("llo"), ended()),
+    "a message beside a delta without content": (
+        event(whole({"content": "Hello"}, delta={"role": "assistant", "content": ""})),
+        DONE,
+    ),
+    "a message that is text": (event({"choices": [{"message": "Hello"}]}), DONE),
+    "text, as in the older completions API": (
+        event({"choices": [{"index": 0, "text": "He", "finish_reason": None}]}),
+        event({"choices": [{"index": 0, "text": "llo", "finish_reason": "stop"}]}),
+    ),
+    "a part that is text": (event(chunk({"content": ["He", "llo"]}, "stop")), DONE),
+    "lines of JSON": (LINES,),
+    "lines of JSON without the last line end": (LINES.rstrip(),),
+    "lines of JSON and the end marker": (LINES, b"[DONE]\n"),
+    "a list of chunks": (b"[" + LINES.strip().replace(b"\n", b",") + b"]",),
+    "single newlines, each with the kind of its event": tuple(
+        b"event: message\n" + piece.strip() + b"\n" for piece in (said("He"), said("llo"), ended())
+    ),
+    "a comment inside data, before a chunk in the same event": (
+        b"data: : PROCESSING\n" + said("Hello"),
+        DONE,
+    ),
+    "heartbeats inside data": (
+        b"data: [PING]\n\ndata: keep-alive\n\ndata: null\n\n",
+        said("Hello", "stop"),
+    ),
+    "the end marker as JSON": (said("Hello"), b'data: "[DONE]"\n\n'),
+    "the end marker in small letters": (said("Hello"), b"data: [done]\n\n"),
 }
 
 
@@ -114,6 +155,12 @@ TRUNCATED = {
         ended(),
         said("l"),
     ),
+    "lines of JSON": (
+        json.dumps(chunk({"content": "He"})).encode() + b"\n",
+        json.dumps(chunk({"content": "l"})).encode() + b"\n",
+    ),
+    "text that explains it": (said("He"), said("l"), b"Internal Server Error"),
+    "single newlines": (said("He").strip() + b"\n", said("l").strip() + b"\n"),
 }
 
 
@@ -139,6 +186,13 @@ ERRORS = {
     "other names": event({"error_type": "bad_request", "error_message": "n is wrong"}),
     "an event of kind error": b'event: error\ndata: {"code": 400, "message": "n is wrong"}\n\n',
     "an error in a choice": event(chunk({}, None, error={"code": 400, "message": "n is wrong"})),
+    "an error in a delta": event(chunk({"error": {"code": 400, "message": "n is wrong"}})),
+    "an error line in capitals": b'Error: {"code": 400, "message": "n is wrong"}\n\n',
+    "an exception": b'event: exception\ndata: {"code": 400, "message": "n is wrong"}\n\n',
+    "a list": event([{"error": {"code": 400, "message": "n is wrong"}}]),
+    "a bare list": b'[{"error": {"code": 400, "message": "n is wrong"}}]\n\n',
+    "JSON in a string": event(json.dumps({"error": {"code": 400, "message": "n is wrong"}})),
+    "a short name for the message": event({"code": 400, "msg": "n is wrong"}),
     "an error with a reason": event(
         chunk({}, "error", error={"code": 400, "message": "n is wrong"})
     ),
@@ -164,6 +218,71 @@ async def test_an_error_in_a_stream_is_raised_with_its_message_and_never_repeate
     assert caught.value.status == 400
     assert caught.value.partial.text == ("Hel" if b"content" in before else "")
     assert simulator.counts.requests == 1
+
+
+@pytest.mark.parametrize("line", [b"error: ", b""], ids=["error line", "bare JSON"])
+async def test_an_error_right_after_data_is_raised_although_no_blank_line_separates_them(
+    client: LaplasClient, simulator: Simulator, line: bytes
+) -> None:
+    error = line + b'{"error": {"code": 400, "message": "n is wrong"}}\n\n'
+    simulator.script_always(Fault.raw(said("Hel")[:-1] + error + DONE))
+    with pytest.raises(StreamAPIError, match="n is wrong") as caught:
+        async with client.stream("Anything.") as stream:
+            await stream.completion()
+    assert caught.value.partial.text == "Hel"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [event({"message": "n is wrong"}), b"event: info\ndata: n is wrong\n\n", b"n is wrong\n"],
+    ids=["a message alone", "an unknown kind", "plain text"],
+)
+async def test_a_stream_without_chunks_is_not_repeated_where_the_service_explains_it(
+    client: LaplasClient, simulator: Simulator, body: bytes
+) -> None:
+    simulator.script_always(Fault.raw(body))
+    with pytest.raises(StreamProtocolError, match="n is wrong"):
+        async with client.stream("Anything.") as stream:
+            await stream.completion()
+    assert simulator.counts.requests == 1
+
+
+async def test_json_in_place_of_a_stream_that_is_cut_is_requested_again(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    cut = json.dumps(whole({"content": "Hello"})).encode()[:60]
+    simulator.script(Fault.raw(cut), Fault.raw(said("Hello", "stop")))
+    async with client.stream("Anything.") as stream:
+        assert (await stream.completion()).text == "Hello"
+    assert simulator.counts.requests == 2
+
+
+async def test_a_delay_that_an_error_event_asks_for_is_in_the_error(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    error = {"error": {"code": 429, "message": "slow", "details": [{"retryDelay": "600s"}]}}
+    simulator.script_always(Fault.raw(event(error)))
+    with pytest.raises(StreamAPIError) as caught:
+        await client.stream("Anything.").start()
+    assert caught.value.retry_after == 600
+
+
+async def test_the_finish_reasons_that_report_a_failure_are_configurable(
+    simulator: Simulator, key: str
+) -> None:
+    reasons = LaplasClient.FAILED_FINISH_REASONS - {"abort"} | {"timeout"}
+    simulator.script_always(Fault.raw(said("Hel") + ended("abort")))
+    async with LaplasClient(key, simulator.base_url, failed_finish_reasons=reasons) as client:
+        async with client.stream("Anything.") as stream:
+            assert (await stream.completion()).finish_reason == "abort"
+        simulator.script_always(Fault.raw(said("Hel") + ended("timeout")))
+        with pytest.raises(StreamAPIError, match="timeout"):
+            async with client.stream("Anything.") as stream:
+                await stream.completion()
+        with pytest.raises(ServerError, match="timeout"):
+            await client.complete("Anything.", retry=RetryPolicy(max_attempts=1))
+    with pytest.raises(ConfigError, match="collection of words"):
+        LaplasClient(key, simulator.base_url, failed_finish_reasons="abort")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +384,11 @@ CALLS = {
     "without index or id": [
         [call("get_weather", '{"city":"Rome"}')],
         [call("get_time", '{"zone":"CET"}')],
+    ],
+    "each piece with an id of its own": [
+        [call("get_weather", '{"city":', index=0, id="a")],
+        [{"index": 0, "id": "b", "function": {"arguments": '"Rome"}'}}],
+        [call("get_time", '{"zone":"CET"}', index=0, id="c")],
     ],
     "names repeated": [
         [call("get_weather", '{"city":', **SHARED)],

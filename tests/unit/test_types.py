@@ -118,3 +118,26 @@ def test_every_request_field_is_optional_and_may_be_none() -> None:
     assert not RequestParameters.__required_keys__
     for kind in typing.get_type_hints(RequestParameters).values():
         assert type(None) in typing.get_args(kind)
+
+
+REASONING: dict[str, Any] = {
+    "reasoning_content": "because",
+    "reasoning": "because",
+    "reasoning_text": "because",
+    "thinking": "because",
+    "reasoning_details": [
+        {"type": "reasoning.text", "text": "be"},
+        {"type": "reasoning.encrypted", "data": "x"},
+        {"type": "reasoning.summary", "summary": "cause"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", REASONING)
+def test_reasoning_is_found_under_every_name_that_services_use(name: str) -> None:
+    extra = {name: REASONING[name]}
+    assert Delta(extra=extra).reasoning == Message(extra=extra).reasoning == "because"
+
+
+def test_reasoning_sent_under_two_names_counts_once() -> None:
+    assert Delta(extra=REASONING).reasoning == "because"

@@ -90,3 +90,32 @@ async def test_the_status_alone_is_an_error_when_the_body_breaks(
     response = await post(transport)
     assert (await response.error()).status == 503
     response.close()
+
+
+async def test_invalid_framing_after_a_part_of_the_body_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aiohttp closes such a connection and leaves the reader waiting; we notice that ourselves."""
+    monkeypatch.setattr("laplas_async.http.response._CHECK_SECONDS", 0.01)
+    was_read = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nHe\r\n")
+        await was_read.wait()
+        writer.write(b"no size\r\n")
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    transport = Transport(f"http://127.0.0.1:{port}", KEY)
+    async with listener:
+        response = await post(transport, stream=True)
+        response.watch()
+        assert await response.read() == b"He"
+        was_read.set()
+        with pytest.raises(ConnectionFailedError, match="before the response was complete"):
+            await response.read()
+        response.close()
+        await transport.close()

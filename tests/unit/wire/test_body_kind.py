@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from laplas_async import StreamProtocolError
-from laplas_async.wire.body_kind import MAX_PAGE_BYTES, BodyKind
+from laplas_async.wire.body_kind import BLANK, MAX_PAGE_BYTES, BodyKind
 
 LEADS = st.text("\r\n\t \ufeff", max_size=6).map(str.encode)
 
@@ -54,3 +54,34 @@ def test_blanks_alone_are_no_reason_to_wait_for_ever() -> None:
     for _ in range(MAX_PAGE_BYTES + 1):
         sniffer.feed(b"\n")
     assert sniffer.feed(b"{") == b"{"
+
+
+LINE = b'{"choices": [{"index": 0, "delta": {"content": "a"}}]}'
+
+
+@given(size=st.integers(1, 80), lead=LEADS)
+def test_lines_of_chunks_become_events_as_they_arrive(size: int, lead: bytes) -> None:
+    kind = BodyKind(max_bytes=1000)
+    data = lead + LINE + b"\n" + LINE + b"\r\n\n[DONE]"
+    events = fed(kind, data, size).lstrip(BLANK)
+    assert events.split() == (b"data: " + LINE + b"\n\ndata: " + LINE).split()
+    assert kind.other is None
+    assert kind.finish() == b"data: [DONE]"
+    assert kind.finish() == b""
+
+
+def test_a_line_without_an_end_is_bounded() -> None:
+    kind = BodyKind(max_bytes=100)
+    kind.feed(LINE + b"\n")
+    with pytest.raises(StreamProtocolError, match="larger than 100 bytes"):
+        kind.feed(b"x" * 101)
+
+
+@pytest.mark.parametrize(
+    "first", [b"{", b"[1]", b'{"choices": []}', b'{"choices": [{"message": {}}]}', b"[{}, {}]"]
+)
+def test_other_lines_are_one_body(first: bytes) -> None:
+    kind = BodyKind(max_bytes=1000)
+    assert kind.feed(first + b"\n" + LINE + b"\n") == b""
+    assert kind.other == first + b"\n" + LINE + b"\n"
+    assert kind.finish() == b""

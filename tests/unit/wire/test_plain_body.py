@@ -121,3 +121,41 @@ def test_every_body_is_a_completion_or_one_of_three_errors(data: bytes, before: 
         assert isinstance(read_body(before + data), ChatCompletion)
     except (IncompleteBody, FailureEvent, DecodeError):
         return
+
+
+CHUNKS = [
+    {"choices": [{"index": 0, "delta": {"content": TEXT[:9]}}]},
+    {"choices": [{"index": 0, "delta": {"content": TEXT[9:]}, "finish_reason": "stop"}]},
+]
+OTHER_SHAPES: dict[str, Any] = {
+    "lines of chunks": "\n".join(map(json.dumps, CHUNKS)),
+    "a list of chunks": json.dumps(CHUNKS),
+    "a list of one completion": json.dumps([BODY]),
+    "a completion inside a string": json.dumps(json.dumps(BODY)),
+    "a chunk": json.dumps({"choices": [{"delta": {"content": TEXT}, "finish_reason": "stop"}]}),
+    "text": json.dumps({"choices": [{"text": TEXT, "finish_reason": "stop"}]}),
+    "a message that is text": json.dumps({"choices": [{"message": TEXT}]}),
+}
+
+
+@pytest.mark.parametrize("body", OTHER_SHAPES.values(), ids=OTHER_SHAPES.keys())
+def test_a_completion_in_another_shape_keeps_its_text(body: str) -> None:
+    assert read_body(body.encode()).text == TEXT
+
+
+@pytest.mark.parametrize("body", [CHUNKS[:1], {"choices": []}], ids=["no end", "no choices"])
+def test_a_response_without_its_end_or_without_choices_is_incomplete(body: Any) -> None:
+    with pytest.raises(IncompleteBody):
+        read_body(json.dumps(body).encode())
+
+
+def test_an_error_inside_of_a_message_is_an_error() -> None:
+    with pytest.raises(FailureEvent):
+        read_body(json.dumps({"choices": [{"message": {"content": "", "error": "m"}}]}).encode())
+
+
+def test_the_failed_finish_reasons_are_given() -> None:
+    body = json.dumps(BODY).encode()
+    assert read_body(body, frozenset()).finish_reason == "stop"
+    with pytest.raises(FailureEvent):
+        read_body(body, {"stop"})

@@ -313,3 +313,53 @@ def test_an_event_of_many_small_pieces_is_joined_once() -> None:
     assert events == [ServerSentEvent(b"")]
     assert calls["join"] <= 2  # the pieces; the lines of data
     assert calls["split"] + calls["replace"] <= 3
+
+
+# --- what the standard does not know: stray_json ----------------------------------------------
+
+
+def strays(data: bytes, size: int = 1000) -> list[tuple[str, bytes]]:
+    parser = SSEParser(stray_json=True)
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    events = [event for piece in pieces for event in parser.feed(piece)]
+    return [(event.event, event.data) for event in [*events, *parser.unfinished_events()]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_single_newlines_between_whole_objects_end_events_as_they_arrive(size: int) -> None:
+    """The second line of data shows it: from then on each one is an event at once."""
+    data = b'data: {"a": 1}\ndata: {"a": 2}\nevent: x\ndata: {"a": 3}\n'
+    assert strays(data, size) == [("", b'{"a": 1}'), ("", b'{"a": 2}'), ("x", b'{"a": 3}')]
+    parser = SSEParser(stray_json=True)
+    assert parser.feed(b'data: {"a": 1}\n') == []
+    assert len(parser.feed(b'data: {"a": 2}\n')) == 2
+    assert len(parser.feed(b'data: {"a": 3}\n')) == 1
+
+
+def test_data_over_several_lines_stays_one_event() -> None:
+    data = b'data: {"a": {}\ndata: , "b": 1}\n\n'
+    for size in range(1, len(data)):
+        assert strays(data, size) == [("", b'{"a": {}\n, "b": 1}')]
+
+
+def test_a_line_without_end_is_bounded_after_single_newlines_too() -> None:
+    parser = SSEParser(stray_json=True, max_event_bytes=50)
+    parser.feed(b"data: {}\ndata: {}\n")
+    with pytest.raises(StreamProtocolError):
+        parser.feed(b"data: " + b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("block", "events"),
+    [
+        (b'data: {}\nerror: {"a": 1}\n\n', [("", b"{}"), ("error", b'{"a": 1}')]),
+        (b'data: {}\n{"a": 1}\n\n', [("", b"{}"), ("json", b'{"a": 1}')]),
+        (b'Error: {"a": 1}\ndata: [DONE]\n\n', [("error", b'{"a": 1}'), ("", b"[DONE]")]),
+        (b"event: error\n\n", [("error", b"")]),
+        (b"[DONE]\n\n", [("json", b"[DONE]")]),
+        (b"event: ping\n\n", []),
+        (b"hello {name}\n\n", []),
+    ],
+)
+def test_stray_json_is_found_beside_data(block: bytes, events: list[tuple[str, bytes]]) -> None:
+    assert strays(block) == events
