@@ -110,7 +110,9 @@ if TYPE_CHECKING:
     from laplas_async.bots.live_text import LiveText
     from laplas_async.bots.sqlite_storage import SQLiteStorage
     from laplas_async.bots.storage import MemoryStorage, Storage
+    from laplas_async.observe.logs import Logs
     from laplas_async.observe.observer import ChunkObserver, ContentObserver, Observer
+    from laplas_async.observe.otel import OTel
     from laplas_async.observe.records import AttemptRecord, CallRecord
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.converter import strict_converter
@@ -170,10 +172,12 @@ __all__ = [
     "Limits",
     "LiveText",
     "Logprobs",
+    "Logs",
     "MemoryStorage",
     "Message",
     "Model",
     "NotFoundError",
+    "OTel",
     "Observer",
     "OutOfCreditsError",
     "Outcome",
@@ -236,6 +240,8 @@ _LAZY = {
     "CallRecord": "observe.records",
     "ChunkObserver": "observe.observer",
     "ContentObserver": "observe.observer",
+    "Logs": "observe.logs",
+    "OTel": "observe.otel",
     "Observer": "observe.observer",
     "run_batch": "batch.run",
     "LiveText": "bots.live_text",

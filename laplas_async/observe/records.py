@@ -19,8 +19,13 @@ Outcome = Literal["ok", "error", "truncated", "abandoned", "cancelled", "not_adm
 ``not_admitted``: the gate or the budget let no attempt through.
 """
 
-GAP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds in seconds of the buckets that count the gaps between chunks; the last is open."""
+GAP_BOUNDS = (
+    *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64),
+    *(1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92),
+)
+"""Upper bounds in seconds of the buckets that count the gaps between chunks; the last is open.
+
+They are those of the histogram of OpenTelemetry's GenAI conventions (test_genai)."""
 
 
 @frozen
@@ -53,7 +58,8 @@ class CallRecord:
     ``time_to_first_chunk``, ``time_to_first_content`` and ``time_to_last_content`` of a stream
     count from the moment the last attempt was sent; a chunk with a role alone is no content.
     ``gaps`` counts the pauses between chunks by ``GAP_BOUNDS``, as the stream was read: a slow
-    reader's pauses are among them. ``usage`` and ``cost`` are None if the service reported none.
+    reader's pauses are among them; ``gap_seconds`` are the sums of each. ``usage`` and ``cost`` are
+    None if the service reported none.
     """
 
     id: str
@@ -74,6 +80,7 @@ class CallRecord:
     time_to_last_content: float | None = None
     chunks: int = 0
     gaps: tuple[int, ...] = (0,) * (len(GAP_BOUNDS) + 1)
+    gap_seconds: tuple[float, ...] = (0.0,) * (len(GAP_BOUNDS) + 1)
     response_id: str | None = None
     response_model: str | None = None
     request_id: str | None = None

@@ -162,6 +162,7 @@ class CallTrace:
                 time_to_last_content=_since(self._sent, stream.last_content),
                 chunks=stream.chunks,
                 gaps=tuple(stream.gaps),
+                gap_seconds=tuple(stream.gap_seconds),
                 response_id=received.id or None,
                 response_model=received.model or None,
                 request_id=received.request_id or getattr(error, "request_id", None),
@@ -205,11 +206,20 @@ class CallTrace:
 class _StreamTimes:
     """When the chunks of one stream were received."""
 
-    __slots__ = ("_last_chunk", "chunks", "first_chunk", "first_content", "gaps", "last_content")
+    __slots__ = (
+        "_last_chunk",
+        "chunks",
+        "first_chunk",
+        "first_content",
+        "gap_seconds",
+        "gaps",
+        "last_content",
+    )
 
     def __init__(self) -> None:
         self.chunks = 0
         self.gaps = [0] * (len(GAP_BOUNDS) + 1)
+        self.gap_seconds = [0.0] * (len(GAP_BOUNDS) + 1)
         self.first_chunk: float | None = None
         self.first_content: float | None = None
         self.last_content: float | None = None
@@ -220,7 +230,10 @@ class _StreamTimes:
         if self.first_chunk is None:
             self.first_chunk = now
         else:
-            self.gaps[bisect_left(GAP_BOUNDS, now - self._last_chunk)] += 1
+            gap = now - self._last_chunk
+            bucket = bisect_left(GAP_BOUNDS, gap)
+            self.gaps[bucket] += 1
+            self.gap_seconds[bucket] += gap
         self.gaps[0] += count - 1
         self.chunks += count
         self._last_chunk = now

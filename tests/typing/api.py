@@ -59,11 +59,13 @@ from laplas_async import (
     Limits,
     LiveText,
     Logprobs,
+    Logs,
     MemoryStorage,
     Message,
     Model,
     NotFoundError,
     Observer,
+    OTel,
     Outcome,
     OutcomeStream,
     OutOfCreditsError,
@@ -220,7 +222,7 @@ class Curious(Counting):
 async def observed() -> None:
     chunks: ChunkObserver = Curious()
     content: ContentObserver = Curious()
-    observers: list[Observer] = [Counting(), chunks, content]
+    observers: list[Observer] = [Counting(), chunks, content, Logs(), OTel(provider="own")]
     client = LaplasClient(observers=observers)
     labels = {"job": "nightly"}
     assert_type(await client.complete("Name a river.", labels=labels), ChatCompletion)
