@@ -1,13 +1,15 @@
 """openai-python's surface on top of laplas-async: ``import laplas_async.openai as openai``.
 
-The whole migration of a program that uses ``AsyncOpenAI`` is this import. Its classes,
+The whole migration of a program that uses ``AsyncOpenAI`` (or ``AsyncTogether``, ``AsyncGroq``) is
+this import. Its classes,
 exceptions and results have openai's names and shapes; what cannot be honoured raises one line that
 says what to write instead. It imports neither openai nor httpx, and never reads OPENAI_API_KEY.
 """
 
+from importlib.metadata import version
 from typing import Any
 
-from laplas_async.openai import types
+from laplas_async.openai import error, types
 from laplas_async.openai.client import AsyncClient, AsyncOpenAI
 from laplas_async.openai.errors import (
     APIConnectionError,
@@ -17,6 +19,7 @@ from laplas_async.openai.errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    ClientClosedError,
     ConflictError,
     ContentFilterFinishReasonError,
     InternalServerError,
@@ -40,13 +43,18 @@ from laplas_async.openai.unsupported import (
     AzureOpenAI,
     Client,
     DefaultAioHttpClient,
+    DefaultAsyncHttpx2Client,
     DefaultAsyncHttpxClient,
     DefaultHttpxClient,
+    Groq,
     OpenAI,
+    Stream,
+    Together,
 )
 
 __all__ = [
     "DEFAULT_MAX_RETRIES",
+    "DEFAULT_TIMEOUT",
     "NOT_GIVEN",
     "APIConnectionError",
     "APIError",
@@ -55,18 +63,24 @@ __all__ = [
     "APITimeoutError",
     "AsyncAzureOpenAI",
     "AsyncClient",
+    "AsyncGroq",
     "AsyncOpenAI",
     "AsyncStream",
+    "AsyncTogether",
     "AuthenticationError",
     "AzureOpenAI",
     "BadRequestError",
     "BaseModel",
     "Client",
+    "ClientClosedError",
     "ConflictError",
     "ContentFilterFinishReasonError",
     "DefaultAioHttpClient",
+    "DefaultAsyncHttpx2Client",
     "DefaultAsyncHttpxClient",
     "DefaultHttpxClient",
+    "Groq",
+    "GroqError",
     "InternalServerError",
     "LengthFinishReasonError",
     "NotFoundError",
@@ -79,9 +93,13 @@ __all__ = [
     "RateLimitError",
     "RefusedRequestError",
     "SettingsError",
+    "Stream",
     "Timeout",
+    "Together",
+    "TogetherError",
     "UnprocessableEntityError",
     "UnsupportedError",
+    "error",
     "not_given",
     "omit",
     "pydantic_function_tool",
@@ -89,6 +107,10 @@ __all__ = [
 ]
 
 DEFAULT_MAX_RETRIES = 2  # openai's constant, for programs that compute with it
+
+# The clients of Together and Groq have the same surface, so programs move from them the same way.
+AsyncTogether = AsyncGroq = AsyncOpenAI
+TogetherError = GroqError = OpenAIError
 
 
 class Timeout:
@@ -117,7 +139,12 @@ class Timeout:
         )
 
 
+DEFAULT_TIMEOUT = Timeout(600, connect=5.0)  # likewise; what applies here is in ``Timeouts``
+
+
 def __getattr__(name: str) -> Any:
+    if name in ("__version__", "VERSION"):
+        return version("laplas-async")
     if name in ("chat", "completions", "embeddings", "responses", "images", "audio", "models"):
         raise UnsupportedError(f"openai.{name}: construct a client: AsyncOpenAI().{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yarl
 from attrs import define, evolve, field
 
 from laplas_async.calls.policy import RetryPolicy
@@ -21,10 +20,11 @@ from laplas_async.errors import ConfigError, LaplasError
 from laplas_async.http.transport import ClientSession
 from laplas_async.observe.events import Listener
 from laplas_async.openai.completions import AsyncCompletions
-from laplas_async.openai.errors import SettingsError
+from laplas_async.openai.errors import ClientClosedError, SettingsError
 from laplas_async.openai.models import AsyncModels
 from laplas_async.openai.omitted import NOT_GIVEN, given, is_given
 from laplas_async.openai.requests import timeouts_from
+from laplas_async.openai.response import URL, Request
 from laplas_async.openai.unsupported import missing_attribute, refuse_arguments
 from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limits import Limits
@@ -44,12 +44,20 @@ class _CoreClients:
         """The one for a key and a base URL. Raises ``SettingsError``."""
         client = self.clients.get((api_key, base_url))
         if client is None:
+            self.check_open()
             try:
                 client = LaplasClient(api_key, base_url, **self.options)
             except ConfigError as error:
                 raise SettingsError(error.message) from error
             self.clients[api_key, base_url] = client
         return client
+
+    def check_open(self) -> None:
+        """Raise ``ClientClosedError`` once they are closed."""
+        if self.is_closed:
+            raise ClientClosedError(
+                "Cannot send a request, as the client has been closed: make another AsyncOpenAI"
+            )
 
     async def close(self) -> None:
         """Close them for good."""
@@ -86,6 +94,7 @@ class AsyncOpenAI:
         default_headers: Mapping[str, Any] | None = None,
         default_query: Mapping[str, Any] | None = None,
         http_client: Any = None,
+        _strict_response_validation: bool = False,
         session: ClientSession | None = None,
         ca_file: str | Path | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -100,17 +109,18 @@ class AsyncOpenAI:
             webhook_secret=webhook_secret,
             websocket_base_url=websocket_base_url,
             http_client=http_client,
+            _strict_response_validation=_strict_response_validation or None,
         )
         if callable(api_key):
             raise SettingsError("api_key: pass the key; a new one takes effect when assigned")
         self._api_key = api_key if api_key is not None else os.environ.get("LAPLAS_API_KEY", "")
-        if not self._api_key:
+        if not self._api_key and api_key is None:  # "" is a key that is assigned later
             raise SettingsError(
                 "no API key: set LAPLAS_API_KEY, or pass api_key= (OPENAI_API_KEY is not read, "
                 "so that it is not sent to another company)"
             )
         url = base_url if base_url is not None else os.environ.get("LAPLAS_BASE_URL")
-        self._base_url = str(url or DEFAULT_BASE_URL).rstrip("/")
+        self._base_url = _with_slash(url or DEFAULT_BASE_URL)
         self.timeout = timeout
         self._max_retries = _check_retries(max_retries)
         self._headers = dict(default_headers or {})
@@ -127,7 +137,8 @@ class AsyncOpenAI:
             }
         )
         self._bind()
-        self._core()  # whatever is wrong with the settings is raised here
+        if self._api_key:
+            self._core()  # whatever is wrong with the settings is raised here
 
     def _bind(self) -> None:
         self.chat = AsyncChat(AsyncCompletions(self))
@@ -139,7 +150,7 @@ class AsyncOpenAI:
 
     def __repr__(self) -> str:
         """The endpoint, and never the key."""
-        return f"AsyncOpenAI(base_url={self._base_url!r})"
+        return f"AsyncOpenAI(base_url={str(self._base_url)!r})"
 
     @property
     def api_key(self) -> str:
@@ -148,18 +159,20 @@ class AsyncOpenAI:
 
     @api_key.setter
     def api_key(self, key: str) -> None:
-        self._clients.get(key, self._base_url)
+        if key:
+            self._clients.get(key, str(self._base_url))
         self._api_key = key
 
     @property
-    def base_url(self) -> yarl.URL:
+    def base_url(self) -> URL:
         """The base URL, ending in a slash as openai's does; assigning takes effect at once."""
-        return yarl.URL(self._base_url + "/")
+        return self._base_url
 
     @base_url.setter
     def base_url(self, url: Any) -> None:
-        base_url = str(url).rstrip("/")
-        self._clients.get(self._api_key, base_url)
+        base_url = _with_slash(url)
+        if self._api_key:
+            self._clients.get(self._api_key, str(base_url))
         self._base_url = base_url
 
     @property
@@ -172,6 +185,14 @@ class AsyncOpenAI:
     @max_retries.setter
     def max_retries(self, retries: int) -> None:
         self._max_retries = _check_retries(retries)
+
+    @property
+    def organization(self) -> None:
+        """None: the service has no organizations."""
+
+    @property
+    def project(self) -> None:
+        """None: the service has no projects."""
 
     @property
     def default_headers(self) -> dict[str, Any]:
@@ -249,6 +270,11 @@ class AsyncOpenAI:
 
     # --- what the completions need ------------------------------------------------------------
 
+    @property
+    def request(self) -> Request:
+        """What a call sends: the method and the URL, as errors and raw responses have them."""
+        return Request("POST", f"{self._base_url}chat/completions")
+
     async def complete(self, arguments: dict[str, Any], timeout: Any) -> ChatCompletion:
         """Call the core's ``complete`` with this client's settings."""
         return await self._core().complete(**self._settings(arguments, timeout, stream=False))
@@ -261,6 +287,7 @@ class AsyncOpenAI:
         return stream
 
     def _settings(self, arguments: dict[str, Any], timeout: Any, *, stream: bool) -> dict[str, Any]:
+        self._clients.check_open()
         timeout = timeout if is_given(timeout) else self.timeout
         headers = {name.lower(): value for name, value in self._headers.items()}
         headers |= {name.lower(): value for name, value in arguments["extra_headers"].items()}
@@ -284,10 +311,19 @@ class AsyncOpenAI:
         return evolve(base, max_attempts=retries + 1, max_rejections=retries, when=may_retry)
 
     async def _list_models(self) -> list[Model]:
+        self._clients.check_open()
         return await self._core().models()
 
     def _core(self) -> LaplasClient:
-        return self._clients.get(self._api_key, self._base_url)
+        if not self._api_key:
+            raise SettingsError(
+                'api_key="": assign a key before the first call: client.api_key = key'
+            )
+        return self._clients.get(self._api_key, str(self._base_url))
+
+
+def _with_slash(url: Any) -> URL:
+    return URL(str(url).rstrip("/") + "/")
 
 
 AsyncClient = AsyncOpenAI
@@ -298,6 +334,9 @@ class AsyncChat:
 
     def __init__(self, completions: AsyncCompletions) -> None:
         self.completions = completions
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_attribute("AsyncChat", name)
 
 
 class AsyncBeta:

@@ -4,16 +4,18 @@ Each calls the core client, and gives its result or error in openai's shape. It 
 to pace and to judge a stream.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, overload
 
 from laplas_async.openai.errors import openai_errors
-from laplas_async.openai.headers import Headers
 from laplas_async.openai.omitted import NOT_GIVEN, is_given
 from laplas_async.openai.parsing import Format, check_tools, parse_completion
-from laplas_async.openai.requests import core_arguments
-from laplas_async.openai.results import ChatCompletion, ParsedChatCompletion
+from laplas_async.openai.requests import PARAMETERS, core_arguments
+from laplas_async.openai.response import URL, Headers, Request, Response
+from laplas_async.openai.results import ChatCompletion, ChatCompletionChunk, ParsedChatCompletion
 from laplas_async.openai.stream_events import AsyncChatCompletionStream
 from laplas_async.openai.streams import AsyncStream, completion_from
 from laplas_async.openai.unsupported import missing_attribute
@@ -23,6 +25,11 @@ from laplas_async.types import ChatCompletion as CoreCompletion
 
 class Calls(Protocol):
     """What the methods need of the client: the core's two calls, with its own settings."""
+
+    @property
+    def request(self) -> Request:
+        """The request that a call sends, for its results and errors."""
+        ...
 
     async def complete(self, arguments: dict[str, Any], timeout: Any) -> CoreCompletion:
         """Call ``LaplasClient.complete``."""
@@ -59,7 +66,7 @@ class AsyncCompletions:
         extra_query: Mapping[str, Any] | None = None,
         extra_body: Any = None,
         **parameters: Any,
-    ) -> AsyncStream: ...
+    ) -> AsyncStream[ChatCompletionChunk]: ...
 
     @overload
     async def create(
@@ -86,14 +93,15 @@ class AsyncCompletions:
         extra_query: Mapping[str, Any] | None = None,
         extra_body: Any = None,
         **parameters: Any,
-    ) -> ChatCompletion | AsyncStream:
+    ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]:
         """Request a completion; with ``stream=True`` a stream that has begun.
 
         ``timeout`` in seconds (or an ``httpx.Timeout``) is of one attempt; for a stream it bounds
         the wait for each content, not the whole. Raises ``OpenAIError``'s subclasses, also for
         what would be refused before it is sent. Cancelling it closes the connection.
         """
-        with openai_errors():
+        request = self._calls.request
+        with openai_errors(request):
             arguments = core_arguments(
                 messages=messages,
                 model=model,
@@ -104,8 +112,8 @@ class AsyncCompletions:
             )
             if is_given(stream) and stream:
                 arguments.setdefault("stream_options", None)  # usage only if requested, as there
-                return AsyncStream(await self._calls.start(arguments, timeout))
-            return completion_from(await self._calls.complete(arguments, timeout))
+                return AsyncStream(await self._calls.start(arguments, timeout), request)
+            return completion_from(await self._calls.complete(arguments, timeout), request)
 
     async def parse(
         self,
@@ -125,6 +133,8 @@ class AsyncCompletions:
         ``LengthFinishReasonError`` and ``ContentFilterFinishReasonError`` where the answer is
         unfinished, and the class's own error where it does not fit.
         """
+        if "stream" in parameters:
+            raise TypeError("parse() got an unexpected keyword argument 'stream'; use stream()")
         format_ = Format.of(response_format)
         check_tools(parameters.get("tools"))
         completion = await self.create(
@@ -174,6 +184,26 @@ class AsyncCompletions:
             await chunks.close()
 
 
+def _with_parameters(method: Callable[..., Any]) -> inspect.Signature:
+    """A method's signature with each parameter by name: programs look there for what it takes."""
+    own = [
+        one for one in inspect.signature(method).parameters.values() if one.kind != one.VAR_KEYWORD
+    ]
+    names = {one.name for one in own}
+    return inspect.Signature(
+        own
+        + [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=NOT_GIVEN)
+            for name in PARAMETERS
+            if name not in names
+        ]
+    )
+
+
+for _name in ("create", "parse", "stream"):
+    vars(AsyncCompletions)[_name].__signature__ = _with_parameters(getattr(AsyncCompletions, _name))
+
+
 class AsyncCompletionsWithRawResponse:
     """``client.chat.completions.with_raw_response``."""
 
@@ -198,12 +228,45 @@ class RawResponse:
     def __init__(self, result: Any) -> None:
         self._result = result
         response = result.response if isinstance(result, AsyncStream) else result._response  # noqa: SLF001
-        self.status_code: int = response.status_code
-        self.headers: Headers = response.headers
+        self.http_response: Response = response
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_attribute("RawResponse", name)
 
     def parse(self) -> Any:
         """The completion, or the stream that has begun."""
         return self._result
+
+    @property
+    def status_code(self) -> int:
+        """The status, such as 200."""
+        return self.http_response.status_code
+
+    @property
+    def headers(self) -> Headers:
+        """The response's headers."""
+        return self.http_response.headers
+
+    @property
+    def http_request(self) -> Request:
+        """The request's method and URL."""
+        request: Request = self.http_response.request
+        return request
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return self.http_request.method
+
+    @property
+    def url(self) -> URL:
+        """The request's URL."""
+        return self.http_request.url
+
+    @property
+    def retries_taken(self) -> int:
+        """How many attempts failed before this response."""
+        return self.http_response.retries_taken
 
     @property
     def request_id(self) -> str | None:
@@ -212,10 +275,16 @@ class RawResponse:
 
     @property
     def text(self) -> str:
-        """The completion as JSON text."""
+        """The completion as JSON text. Raises ``UnsupportedError`` for a stream."""
+        if isinstance(self._result, AsyncStream):
+            raise missing_attribute("RawResponse", "text")
         return str(self._result.model_dump_json(exclude_unset=True))
 
     @property
     def content(self) -> bytes:
-        """The completion as JSON bytes."""
+        """The completion as JSON bytes. Raises ``UnsupportedError`` for a stream."""
         return self.text.encode()
+
+    def json(self) -> Any:
+        """The completion as plain values. Raises ``UnsupportedError`` for a stream."""
+        return json.loads(self.text)

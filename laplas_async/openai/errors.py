@@ -9,58 +9,11 @@ breaks raises ``APIConnectionError`` (openai lets httpx's own exception through)
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
-import orjson
-
 from laplas_async import errors as core
-from laplas_async.openai.headers import Headers
+from laplas_async.openai.response import Request, Response
 from laplas_async.types import ChatCompletion
-
-
-class ErrorResponse:
-    """What is left of the HTTP response that an error was: status, headers and body."""
-
-    def __init__(
-        self, status_code: int, headers: Mapping[str, str] | None = None, body: Any = None
-    ) -> None:
-        self.status_code = status_code
-        self.headers = Headers(headers or {})
-        self._body = body
-
-    def __repr__(self) -> str:
-        """As httpx shows a response."""
-        return f"<Response [{self.status_code} {self.reason_phrase}]>"
-
-    @property
-    def reason_phrase(self) -> str:
-        """The standard phrase of the status, "" for a status that has none."""
-        try:
-            return HTTPStatus(self.status_code).phrase
-        except ValueError:
-            return ""
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it is a 4xx or 5xx."""
-        return 400 <= self.status_code <= 599
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        if isinstance(self._body, str):
-            return self._body
-        return "" if self._body is None else orjson.dumps(self._body).decode()
-
-    @property
-    def content(self) -> bytes:
-        """The body as bytes."""
-        return self.text.encode()
-
-    def json(self) -> Any:
-        """The body as JSON values. Raises ``ValueError`` where it was no JSON."""
-        return orjson.loads(self.text)
 
 
 class OpenAIError(core.LaplasError):
@@ -94,6 +47,10 @@ class UnsupportedError(OpenAIError, core.ConfigError, AttributeError):
 
 class SettingsError(OpenAIError, core.ConfigError):
     """A client was constructed with settings that cannot be right."""
+
+
+class ClientClosedError(OpenAIError, core.ConfigError, RuntimeError):
+    """A call on a client that has been closed: a ``RuntimeError``, as httpx raises there."""
 
 
 class APIError(OpenAIError):
@@ -226,36 +183,39 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 @contextmanager
-def openai_errors() -> Iterator[None]:
-    """Raise the core client's errors from the block as openai's."""
+def openai_errors(request: Request | None = None) -> Iterator[None]:
+    """Raise the core client's errors from the block as openai's, with the request they have."""
     try:
         yield
     except OpenAIError:
         raise
     except core.LaplasError as error:
-        raise from_core(error) from error
+        raise from_core(error, request) from error
 
 
-def from_core(error: core.LaplasError) -> OpenAIError:
+def from_core(error: core.LaplasError, request: Request | None = None) -> OpenAIError:
     """The exception that a program for openai expects in place of a core error."""
-    made = _made(error)
+    made = _made(error, request)
     made.attempts = error.attempts
     made.request_id = made.request_id or error.request_id
     if isinstance(made, APIError):
         made.partial = getattr(error, "partial", None)
+        made.request = request
     return made
 
 
-def _made(error: core.LaplasError) -> OpenAIError:
+def _made(error: core.LaplasError, request: Request | None) -> OpenAIError:
     match error:
         case core.ConfigError():
             body = {"message": error.message, "type": "invalid_request_error", "code": None}
-            response = ErrorResponse(400, body={"error": body})
+            response = Response(400, body={"error": body}, request=request)
             return RefusedRequestError(error.message, response=response, body=body)
         case core.APIError():
-            return _status_error(error)
+            return _status_error(error, request)
         case core.StreamAPIError():
-            return APIError(error.message, body=_inner(error.body))
+            inner = _inner(error.body)
+            message = inner.get("message") if isinstance(inner, Mapping) else None
+            return APIError(message if isinstance(message, str) else error.message, body=inner)
         case core.RequestTimeoutError() | core.StreamTimeoutError():
             return APITimeoutError(message=f"Request timed out. ({error.message})")
         case core.StreamProtocolError():
@@ -263,9 +223,9 @@ def _made(error: core.LaplasError) -> OpenAIError:
     return APIConnectionError(message=f"Connection error. ({error.message})")
 
 
-def _status_error(error: core.APIError) -> APIError:
+def _status_error(error: core.APIError, request: Request | None) -> APIError:
     status, body = error.status or 0, error.body
-    response = ErrorResponse(status, getattr(error, "headers", None), body)
+    response = Response(status, error.headers, body, request=request)
     if status < 400:
         return APIResponseValidationError(response, body, message=error.message)
     cls = _BY_STATUS.get(status) or (InternalServerError if status >= 500 else APIStatusError)

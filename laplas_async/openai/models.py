@@ -1,19 +1,22 @@
 """``client.models``: the service's models in openai's shape."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from typing import Any, ClassVar
 
-from laplas_async.openai.errors import ErrorResponse, NotFoundError, openai_errors
+from laplas_async.openai.errors import NotFoundError, openai_errors
+from laplas_async.openai.response import Response
+from laplas_async.openai.result_model import Model as Result
 from laplas_async.openai.results import ModelInfo
+from laplas_async.openai.unsupported import missing_attribute
 from laplas_async.types import Model
 
 
-class ModelPage:
-    """One page, with all models: iterate it, or read ``data``."""
+class ModelPage(Result):
+    """One page, with all models: iterate it with ``async for``, or read ``data``."""
 
-    def __init__(self, data: list[ModelInfo]) -> None:
-        self.data = data
-        self.object = "list"
+    data: list[ModelInfo]
+    object: str
+    _nested: ClassVar[Mapping[str, type[Result]]] = {"data": ModelInfo}
 
     async def __aiter__(self) -> AsyncIterator[ModelInfo]:
         """Each model."""
@@ -23,10 +26,6 @@ class ModelPage:
     def has_next_page(self) -> bool:
         """False: there is one page."""
         return False
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """The page as plain values."""
-        return {"data": [model.model_dump(**options) for model in self.data], "object": "list"}
 
 
 class ModelPages:
@@ -48,6 +47,9 @@ class ModelPages:
 class AsyncModels:
     """``client.models``."""
 
+    def __getattr__(self, name: str) -> Any:
+        raise missing_attribute("AsyncModels", name)
+
     def __init__(self, fetch: Callable[[], Awaitable[list[Model]]]) -> None:
         self._fetch_models = fetch
 
@@ -61,13 +63,13 @@ class AsyncModels:
             if found.id == model:
                 return found
         body = {"message": f"The model {model!r} does not exist", "code": "model_not_found"}
-        response = ErrorResponse(404, body={"error": body})
+        response = Response(404, body={"error": body})
         raise NotFoundError(f"Error code: 404 - {body}", response=response, body=body)
 
     async def _page(self) -> ModelPage:
         with openai_errors():
             models = await self._fetch_models()
-        return ModelPage([_info(model) for model in models])
+        return ModelPage(data=[_info(model) for model in models], object="list")
 
 
 def _info(model: Model) -> ModelInfo:

@@ -40,6 +40,10 @@ class Format:
             if hasattr(model, "model_json_schema"):
                 schema = strict_schema(model.model_json_schema())
                 return cls(_parameters(wanted.__name__, schema), model.model_validate_json)
+            if hasattr(model, "__pydantic_validator__"):  # a pydantic dataclass
+                adapter = import_module("pydantic").TypeAdapter(model)
+                schema = strict_schema(adapter.json_schema())
+                return cls(_parameters(wanted.__name__, schema), adapter.validate_json)
             if attrs.has(wanted):
                 output = import_module("laplas_async.structured.reading").OutputType(wanted)
                 return cls(_parameters(output.name, output.schema.schema), output.read)

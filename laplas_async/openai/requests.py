@@ -11,7 +11,7 @@ import attrs
 
 from laplas_async.errors import ConfigError
 from laplas_async.openai.omitted import given, is_given
-from laplas_async.openai.results import Model
+from laplas_async.openai.result_model import Model
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import RequestParameters
 
@@ -36,6 +36,7 @@ _PASSED = frozenset(
     }
 )
 _CHECKED = frozenset(RequestParameters.__annotations__)
+PARAMETERS = tuple(sorted(_PASSED | _CHECKED | {"max_completion_tokens"}))
 
 
 def core_arguments(

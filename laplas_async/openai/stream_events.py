@@ -141,7 +141,9 @@ def _partial(text: str) -> Any:
 class AsyncChatCompletionStream:
     """The events of a stream, and at its end the completion."""
 
-    def __init__(self, chunks: AsyncStream, format_: Format, tools: Any) -> None:
+    def __init__(
+        self, chunks: AsyncStream[ChatCompletionChunk], format_: Format, tools: Any
+    ) -> None:
         self._chunks = chunks
         self._format = format_
         self._tools = list(tools) if is_given(tools) and tools is not None else []

@@ -1,27 +1,35 @@
 """``AsyncStream``: the chunks of a streamed completion in openai's shape."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from laplas_async.openai.errors import openai_errors
-from laplas_async.openai.headers import ResponseHead
+from laplas_async.openai.response import Request, Response
 from laplas_async.openai.results import ChatCompletion, ChatCompletionChunk
 from laplas_async.streaming.chat_stream import ChatStream
 from laplas_async.types import ChatCompletion as CoreCompletion
 from laplas_async.types import ChatCompletionChunk as CoreChunk
 from laplas_async.wire.codec import to_dict
 
+_Chunk = TypeVar("_Chunk")
 
-class AsyncStream:
+
+class AsyncStream(Generic[_Chunk]):
     """Iterate it for ``ChatCompletionChunk``s; ``close()`` ends it early, as leaving a block does.
 
     Iterating to the end means that the completion was whole; anything else raises.
     ``response`` has ``status_code`` and ``headers``.
     """
 
-    def __init__(self, stream: ChatStream) -> None:
+    def __init__(self, stream: ChatStream, request: Request) -> None:
         self._stream = stream
-        self.response = ResponseHead(stream.status or 0, stream.headers)
+        self._request = request
+        self.response = Response(
+            stream.status or 0,
+            stream.headers,
+            request=request,
+            retries_taken=max(len(stream.attempts) - 1, 0),
+        )
 
     def __aiter__(self) -> Self:
         """The stream itself."""
@@ -29,7 +37,7 @@ class AsyncStream:
 
     async def __anext__(self) -> ChatCompletionChunk:
         """The next chunk. Raises ``OpenAIError``'s subclasses."""
-        with openai_errors():
+        with openai_errors(self._request):
             chunk = await anext(self._stream, None)
         if chunk is None:
             raise StopAsyncIteration
@@ -52,6 +60,8 @@ class AsyncStream:
         """Close the connection at once; safe to call twice."""
         await self._stream.aclose()
 
+    aclose = close
+
     def received(self) -> ChatCompletion:
         """The completion of what has been received so far."""
         return completion_from(self._stream.partial)
@@ -62,10 +72,11 @@ def chunk_from(chunk: CoreChunk) -> ChatCompletionChunk:
     values = to_dict(chunk)
     for choice in values["choices"]:
         choice.setdefault("finish_reason", None)
+        choice.setdefault("logprobs", None)
     return ChatCompletionChunk(**values)
 
 
-def completion_from(completion: CoreCompletion) -> ChatCompletion:
+def completion_from(completion: CoreCompletion, request: Request | None = None) -> ChatCompletion:
     """A completion of the core client in openai's shape."""
     values = to_dict(completion)
     for choice in values["choices"]:
@@ -74,7 +85,13 @@ def completion_from(completion: CoreCompletion) -> ChatCompletion:
         choice["message"] = _NULLS | choice["message"]
     made = ChatCompletion(**values)
     status = completion.attempts[-1].status if completion.attempts else None
-    object.__setattr__(made, "_response", ResponseHead(status or 0, completion.headers))
+    response = Response(
+        status or 0,
+        completion.headers,
+        request=request,
+        retries_taken=max(len(completion.attempts) - 1, 0),
+    )
+    object.__setattr__(made, "_response", response)
     return made
 
 

@@ -1,6 +1,9 @@
 """What openai's client has and this one has not: each with one line that says what to write."""
 
-from typing import Any, NoReturn
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Generic, NoReturn, TypeVar
 
 from laplas_async.openai.errors import UnsupportedError
 
@@ -15,24 +18,15 @@ ATTRIBUTES: dict[str, str] = {
     "realtime": f"client.realtime: {_CHAT_ONLY}.create(stream=True)",
     "batches": "client.batches: laplas_async.run_batch(...) or `laplas batch` runs batch files",
     "with_streaming_response": "with_streaming_response: use create(stream=True), or "
-    "with_raw_response",
+    "client.chat.completions.with_raw_response",
+    "with_raw_response": "with_raw_response: use client.chat.completions.with_raw_response",
     **{
         name: f"client.{name}: {_NO_ENDPOINT}"
         for name in (
-            "audio",
-            "containers",
-            "conversations",
-            "embeddings",
-            "evals",
-            "files",
-            "fine_tuning",
-            "graders",
-            "images",
-            "moderations",
-            "uploads",
-            "vector_stores",
-            "videos",
-            "webhooks",
+            *("admin", "audio", "containers", "content_provenance_checks", "conversations"),
+            *("decisions", "embeddings", "evals", "files", "fine_tuning", "graders", "images"),
+            *("live", "moderations", "rerank", "safety", "skills", "uploads", "vector_stores"),
+            *("videos", "webhooks"),
         )
     },
     **{
@@ -47,15 +41,43 @@ _ARGUMENTS = {
     "authority, timeout= for timeouts, or session= for your own aiohttp.ClientSession",
     "organization": "the service has no organizations; leave it out",
     "project": "the service has no projects; leave it out",
+    "_strict_response_validation": "responses are checked as far as the library reads them; leave "
+    "it out",
     "webhook_secret": "the service has no webhooks; leave it out",
     "websocket_base_url": "the service has no websockets; leave it out",
 }
 
 
+_COMPLETIONS = "the service keeps no completions; keep what create() returns"
+
+# Of the parts of a client, by the name of their class there.
+_PARTS: dict[str, dict[str, str]] = {
+    "AsyncCompletions": {
+        name: f"chat.completions.{name}: {_COMPLETIONS}"
+        for name in ("delete", "list", "messages", "retrieve", "update")
+    },
+    "AsyncModels": {
+        "delete": "models.delete: the service's models cannot be deleted",
+        "with_raw_response": "models.with_raw_response: use client.models.list()",
+    },
+    "RawResponse": {
+        "text": "text: a stream has none; iterate parse()",
+        "read": "read(): use content",
+        "elapsed": "elapsed: not kept; measure around the call",
+        "http_version": "http_version: not kept; aiohttp speaks HTTP/1.1",
+        **{
+            name: f"{name}(): the body has been decoded; use create(stream=True)"
+            for name in ("iter_bytes", "iter_text", "iter_lines", "stream_to_file", "write_to_file")
+        },
+    },
+}
+
+
 def missing_attribute(owner: str, name: str) -> AttributeError:
-    """The error for an attribute that is not there."""
-    if name in ATTRIBUTES:
-        return UnsupportedError(ATTRIBUTES[name])
+    """The error for an attribute that does not exist."""
+    message = _PARTS.get(owner, {}).get(name) or ATTRIBUTES.get(name)
+    if message:
+        return UnsupportedError(message)
     return AttributeError(f"{owner!r} object has no attribute {name!r}")
 
 
@@ -77,6 +99,16 @@ class _Refused:
     def _refuse(self) -> NoReturn:
         raise UnsupportedError(self._message)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let pydantic models name the class as a field's type. Called by pydantic only."""
+        return import_module("pydantic_core.core_schema").is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """An object that never occurs."""
+        return {"type": "object", "title": cls.__name__}
+
 
 class OpenAI(_Refused):
     """The synchronous client."""
@@ -88,6 +120,14 @@ class OpenAI(_Refused):
 
 
 Client = OpenAI
+
+
+class Together(OpenAI):
+    """together's synchronous client."""
+
+
+class Groq(OpenAI):
+    """groq's synchronous client."""
 
 
 class AsyncAzureOpenAI(_Refused):
@@ -114,3 +154,33 @@ class DefaultAioHttpClient(_Refused):
 
 class DefaultHttpxClient(DefaultAsyncHttpxClient):
     """openai's synchronous httpx client."""
+
+
+class DefaultAsyncHttpx2Client(DefaultAsyncHttpxClient):
+    """openai's httpx2 client."""
+
+
+_Chunk = TypeVar("_Chunk")
+
+
+class Stream(_Refused, Generic[_Chunk]):
+    """The synchronous stream: a class to annotate with, of which nothing is an instance."""
+
+    _message = "Stream: this library is for asyncio; use AsyncStream"
+
+
+def unsupported_types(endpoint: str) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that gives a class for each name of an endpoint's types.
+
+    So that a program which imports them beside what it uses can start: nothing is an instance of
+    such a class, and constructing one raises ``UnsupportedError``.
+    """
+
+    @functools.cache
+    def find(name: str) -> Any:
+        if not name[:1].isupper():
+            raise AttributeError(f"openai.types.{endpoint}: {name!r} is not available here")
+        message = f"{name}: the service has no {endpoint}; use client.chat.completions"
+        return type(name, (_Refused,), {"_message": message, "__doc__": message})
+
+    return find

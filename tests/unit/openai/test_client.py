@@ -12,7 +12,7 @@ KEY = "test-key-that-never-shows"
 
 
 def client(**options: Any) -> Any:
-    return openai.AsyncOpenAI(api_key=KEY, **options)
+    return openai.AsyncOpenAI(**{"api_key": KEY} | options)
 
 
 def test_settings_are_read_and_assigned() -> None:
@@ -20,6 +20,8 @@ def test_settings_are_read_and_assigned() -> None:
     assert str(made.base_url) == "https://example.org/v1/"
     assert made.base_url.host == "example.org"
     assert (made.api_key, made.max_retries, made.timeout) == (KEY, 4, 20)
+    assert made.base_url == "https://example.org/v1/"
+    assert (made.organization, made.project) == (None, None)
     made.api_key = "another-key"
     made.base_url = "https://example.com/v1"
     assert (made.api_key, str(made.base_url)) == ("another-key", "https://example.com/v1/")
@@ -43,8 +45,22 @@ async def test_closing_one_closes_the_copies() -> None:
     await made.close()
     assert made.is_closed()
     assert copied.is_closed()
-    with pytest.raises(openai.OpenAIError):
-        await copied.chat.completions.create(messages=[{"role": "user", "content": "Hi"}])
+    messages = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(openai.ClientClosedError, match="make another AsyncOpenAI") as caught:
+        await copied.chat.completions.create(messages=messages)
+    assert isinstance(caught.value, RuntimeError)
+    with pytest.raises(openai.ClientClosedError):
+        await copied.models.list()
+
+
+async def test_a_key_may_be_assigned_before_the_first_call() -> None:
+    made = client(api_key="")
+    with pytest.raises(openai.SettingsError, match=r"client\.api_key = key"):
+        await made.chat.completions.create(messages=[{"role": "user", "content": "Hi"}])
+    made.base_url = "https://example.com/v1"
+    made.api_key = KEY
+    assert made._core() is made._core()
+    await made.close()
 
 
 def test_openais_key_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +76,7 @@ def test_openais_key_is_never_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"organization": "o"}, "leave it out"),
         ({"project": "p"}, "leave it out"),
         ({"webhook_secret": "w"}, "leave it out"),
+        ({"_strict_response_validation": True}, "leave it out"),
         ({"max_retries": -1}, "at least 0"),
         ({"max_retries": 1.5}, "at least 0"),
         ({"base_url": "nonsense"}, "https://"),
@@ -82,6 +99,7 @@ def test_what_a_constructor_cannot_honour_says_what_to_write(
     [
         *("responses", "embeddings", "images", "audio", "moderations", "files", "batches"),
         *("fine_tuning", "completions", "uploads", "vector_stores", "realtime", "post", "get"),
+        *("admin", "conversations", "videos", "with_raw_response", "with_streaming_response"),
     ],
 )
 def test_what_a_client_does_not_have_says_what_to_write(name: str) -> None:
@@ -107,11 +125,15 @@ def test_an_attribute_that_nobody_has_is_an_ordinary_error() -> None:
         lambda: openai.DefaultAsyncHttpxClient(proxy="x"),
         lambda: client().beta.threads,
         lambda: client().chat.completions.with_streaming_response,
+        lambda: client().chat.completions.list,
+        lambda: client().chat.with_raw_response,
+        lambda: client().models.with_raw_response,
+        openai.DefaultAsyncHttpx2Client,
         lambda: openai.chat,
     ],
 )
 def test_other_parts_of_the_package_say_what_to_write(make: Any) -> None:
-    with pytest.raises(openai.UnsupportedError, match=r"use|leave|construct|AsyncOpenAI"):
+    with pytest.raises(openai.UnsupportedError, match=r"use|leave|construct|keep|AsyncOpenAI"):
         make()
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from laplas_async import errors as core
 from laplas_async import openai
-from laplas_async.openai.errors import ErrorResponse, from_core
+from laplas_async.openai.errors import from_core
+from laplas_async.openai.response import Response
 
 BODY = {"error": {"message": "no", "type": "t", "param": "p", "code": "c"}}
 
@@ -49,7 +50,7 @@ def test_a_status_is_the_exception_that_it_is_there(status: int, cls: type[Any])
         (core.StreamTimeoutError("x"), openai.APITimeoutError),
         (core.StreamTruncatedError("x"), openai.APIConnectionError),
         (core.StreamProtocolError("x"), openai.APIResponseValidationError),
-        (core.StreamAPIError("x", body=BODY), openai.APIError),
+        (core.StreamAPIError("x", body="text"), openai.APIError),
         (core.APIError("x", status=200), openai.APIResponseValidationError),
         (core.ConfigError("x"), openai.BadRequestError),
     ],
@@ -60,6 +61,11 @@ def test_other_errors_are_what_programs_catch(error: core.LaplasError, cls: type
     assert isinstance(made, openai.APIError)
     assert isinstance(made, core.LaplasError)
     assert "x" in str(made)
+
+
+def test_an_error_inside_a_stream_has_the_services_message() -> None:
+    made: Any = from_core(core.StreamAPIError("the service reported an error: no", body=BODY))
+    assert (str(made), made.code, made.body) == ("no", "c", BODY["error"])
 
 
 @pytest.mark.parametrize("body", ["<html>", None, [1], {"message": "m", "statusCode": 503}])
@@ -81,7 +87,7 @@ def test_exceptions_survive_pickling() -> None:
 
 
 def test_programs_can_make_them_as_there() -> None:
-    response = ErrorResponse(429, {"X-Request-ID": "r"}, BODY)
+    response = Response(429, {"X-Request-ID": "r"}, BODY)
     made = openai.RateLimitError("slow", response=response, body=BODY["error"])
     assert (made.status_code, made.code, made.request_id) == (429, "c", "r")
     assert str(openai.APIConnectionError(request=None)) == "Connection error."

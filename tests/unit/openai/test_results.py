@@ -77,3 +77,12 @@ def test_a_result_can_be_changed_copied_and_pickled() -> None:
     assert made != other
     assert made != CompletionUsage(prompt_tokens=1)
     assert dict(made)["role"] == "assistant"
+
+
+def test_what_is_no_object_is_a_value_error() -> None:
+    for wrong in (None, [1], "text"):
+        with pytest.raises(ValueError, match="ChatCompletion: must be an object"):
+            ChatCompletion.model_validate(wrong)
+    with pytest.raises(ValueError, match="must be an object"):
+        ChatCompletion.parse_raw("[]")
+    assert ChatCompletion.parse_obj(COMPLETION).copy(update={"model": "n"}).model == "n"

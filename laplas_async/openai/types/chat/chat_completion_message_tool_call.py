@@ -1,5 +1,9 @@
 """``openai.types.chat.chat_completion_message_tool_call``."""
 
-from laplas_async.openai.results import ChatCompletionMessageToolCall, Function
+from laplas_async.openai.results import (
+    ChatCompletionMessageFunctionToolCall,
+    ChatCompletionMessageToolCall,
+    Function,
+)
 
-__all__ = ["ChatCompletionMessageToolCall", "Function"]
+__all__ = ["ChatCompletionMessageFunctionToolCall", "ChatCompletionMessageToolCall", "Function"]

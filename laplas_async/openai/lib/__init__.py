@@ -1,0 +1,1 @@
+"""``openai.lib``: what programs import of it."""

@@ -1,0 +1,5 @@
+"""``openai.lib.azure``."""
+
+from laplas_async.openai.unsupported import AsyncAzureOpenAI, AzureOpenAI
+
+__all__ = ["AsyncAzureOpenAI", "AzureOpenAI"]
