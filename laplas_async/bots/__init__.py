@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from laplas_async.bots.port import SlowDown as SlowDown
     from laplas_async.bots.port import TypingPort as TypingPort
     from laplas_async.bots.port import Uncertain as Uncertain
+    from laplas_async.bots.ports.aiogram_port import AiogramPort as AiogramPort
+    from laplas_async.bots.ports.ptb_port import TelegramPort as TelegramPort
     from laplas_async.bots.ports.recording import PortCall as PortCall
     from laplas_async.bots.ports.recording import RecordingPort as RecordingPort
     from laplas_async.bots.ports.terminal import TerminalPort as TerminalPort
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from laplas_async.bots.storage import Storage as Storage
 
 _MODULES = {
+    "AiogramPort": "ports.aiogram_port",
     "Allowance": "schedule",
     "AnswerStream": "answer_stream",
     "BadMarkup": "port",
@@ -65,6 +68,7 @@ _MODULES = {
     "SlowDown": "port",
     "Splitter": "splitter",
     "Storage": "storage",
+    "TelegramPort": "ports.ptb_port",
     "TerminalPort": "ports.terminal",
     "Turn": "history",
     "TypingPort": "port",

@@ -169,6 +169,7 @@ class AnswerStream:
         why = "a newer message took its place" if replaced else "it was closed before its end"
         error = kind(f"the answer was ended: {why}", partial=self.partial)
         error.attempts, error.request_id = self.attempts, self.request_id
+        error.closed = True
         return error
 
     # --- reading ------------------------------------------------------------------------------

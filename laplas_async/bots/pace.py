@@ -43,6 +43,11 @@ class BotPace:
         self._waiting.pop(turn, None)
         self._advance()
 
+    def finish(self, chat: str) -> None:
+        """The change that was let go has been carried out, or was refused."""
+        self._schedule.finish(chat, asyncio.get_running_loop().time())
+        self._advance()
+
     def promote(self, turn: Turn) -> None:
         """The change that waits has become the final one, which goes first."""
         turn.final = True

@@ -134,6 +134,11 @@ class Schedule:
                 return turn
         return None
 
+    def finish(self, chat: str, now: float) -> None:
+        """A change has been carried out. The intervals count from here: requests may be slow."""
+        if (state := self._chats.get(chat)) is not None:
+            state.last = max(state.last, now)
+
     def next_time(self, now: float) -> float | None:
         """When the next change may be sent, None if none waits."""
         return min((self._free_at(turn, now) for turn in self._waiting), default=None)

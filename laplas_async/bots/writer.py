@@ -252,6 +252,8 @@ class Writer:
             self._doubt(change, error)
         else:
             message.text, message.formatted = change.text, change.formatted
+        finally:
+            self._chat.bot.finish(self._chat.chat)
 
     def _doubt(self, change: _Change, error: Uncertain) -> None:
         """An edit may be repeated. A message is not sent twice: the rest goes into a new one."""

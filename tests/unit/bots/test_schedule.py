@@ -33,6 +33,15 @@ def test_the_changes_of_a_chat_keep_its_interval() -> None:
     assert [at for _, at in wait_all(schedule, 0)] == [0, 1, 2]
 
 
+def test_the_interval_counts_from_the_end_of_a_slow_request() -> None:
+    schedule = Schedule()
+    schedule.join("a", PACE, 0, final=False)
+    assert wait_all(schedule, 0) == [("a", 0)]
+    schedule.finish("a", 0.7)
+    schedule.join("a", PACE, 0.7, final=False)
+    assert wait_all(schedule, 0.7) == [("a", 1.7)]
+
+
 def test_chats_do_not_wait_for_each_other() -> None:
     schedule = Schedule()
     for chat in "abc":
