@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from laplas_async.bots.conversations import Conversation, Conversations
     from laplas_async.bots.history import Turn
     from laplas_async.bots.live_text import LiveText
+    from laplas_async.bots.serving import relay, relay_websocket
     from laplas_async.bots.sqlite_storage import SQLiteStorage
     from laplas_async.bots.storage import MemoryStorage, Storage
     from laplas_async.observe.logs import Logs
@@ -226,6 +227,8 @@ __all__ = [
     "TruncatedOutputError",
     "Turn",
     "Usage",
+    "relay",
+    "relay_websocket",
     "run_batch",
     "strict_converter",
     "to_dict",
@@ -252,6 +255,8 @@ _LAZY = {
     "SQLiteStorage": "bots.sqlite_storage",
     "Storage": "bots.storage",
     "Turn": "bots.history",
+    "relay": "bots.serving",
+    "relay_websocket": "bots.serving",
     "OutputType": "structured.reading",
     "Parsed": "structured.parsing",
     "ParsedStream": "streaming.parsed_stream",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from laplas_async.bots.splitter import Part as Part
     from laplas_async.bots.splitter import Splitter as Splitter
     from laplas_async.bots.splitter import split as split
+    from laplas_async.bots.serving import relay as relay
+    from laplas_async.bots.serving import relay_websocket as relay_websocket
     from laplas_async.bots.sqlite_storage import SQLiteStorage as SQLiteStorage
     from laplas_async.bots.storage import MemoryStorage as MemoryStorage
     from laplas_async.bots.storage import Storage as Storage
@@ -73,6 +75,8 @@ _MODULES = {
     "Turn": "history",
     "TypingPort": "port",
     "Uncertain": "port",
+    "relay": "serving",
+    "relay_websocket": "serving",
     "shared_pace": "pace",
     "split": "splitter",
 }

@@ -122,7 +122,7 @@ class ChatStream:
             async with asyncio.timeout(None) as self._opening:  # through which aclose() ends it
                 begun = await begin()
         except BaseException as error:
-            self._closed = True
+            self._closed, self._opening = True, None
             self._on_end(self)
             if isinstance(error, TimeoutError) and not isinstance(error, LaplasError):
                 raise StreamTruncatedError("the stream was closed before it began") from None
@@ -243,7 +243,7 @@ class ChatStream:
         if self._reader is not None:
             self._leave("abandoned")
             self._reader.close()
-        elif self._opening is not None:
+        elif self._opening is not None and not self._opening.expired():
             self._opening.reschedule(asyncio.get_running_loop().time())
         else:
             self._on_end(self)

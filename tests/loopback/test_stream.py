@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from laplas_async import (
+    BadRequestError,
     ChatCompletion,
     ChatCompletionChunk,
     ChatStream,
@@ -626,6 +627,31 @@ async def test_it_must_be_entered(client: LaplasClient) -> None:
     await stream.aclose()
     with pytest.raises(ConfigError, match="closed"):
         await stream.start()
+
+
+async def test_closing_after_a_failed_request_does_nothing(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    simulator.script(Fault.status(400))
+    stream = client.stream(PROMPT)
+    with pytest.raises(BadRequestError):
+        await stream.start()
+    await stream.aclose()
+    await stream.aclose()
+
+
+async def test_closing_twice_while_it_is_being_opened(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    simulator.script(Fault.stall(after=0))
+    stream = client.stream(PROMPT)
+    opening = asyncio.create_task(stream.start())
+    assert await simulator.wait_for(lambda counts: counts.in_flight == 1, timeout=20)
+    closing = [asyncio.create_task(stream.aclose()) for _ in range(3)]
+    with pytest.raises(StreamTruncatedError):
+        await opening
+    await asyncio.gather(*closing)
+    await stream.aclose()
 
 
 def answers() -> set[int]:

@@ -113,6 +113,8 @@ from laplas_async import (
     TruncatedOutputError,
     Turn,
     Usage,
+    relay,
+    relay_websocket,
     run_batch,
     strict_converter,
     to_dict,
@@ -448,6 +450,20 @@ async def bots(client: LaplasClient, path: Path) -> None:
         await conversation.append([Message("user", "One."), {"role": "assistant", "content": "1"}])
         await conversation.clear()
     Conversations(client, storage=MemoryStorage(), idle=60)
+
+
+async def services(client: LaplasClient, request: Any, websocket: Any) -> Any:
+    outcome = await relay_websocket(client.stream("Hello."), websocket, as_="json")
+    assert_type(outcome, Literal["complete", "failed", "disconnected"])
+    return await relay(
+        client.stream("Hello."),
+        request,
+        as_="sse",
+        heartbeat=None,
+        send_timeout=10,
+        describe=lambda error: type(error).__name__,
+        headers={"X-Team": "a"},
+    )
 
 
 # --- errors -----------------------------------------------------------------------------------
