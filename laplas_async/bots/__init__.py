@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from laplas_async.bots.ports.terminal import TerminalPort as TerminalPort
     from laplas_async.bots.schedule import Allowance as Allowance
     from laplas_async.bots.schedule import ChatPace as ChatPace
+    from laplas_async.bots.serving import relay as relay
+    from laplas_async.bots.serving import relay_websocket as relay_websocket
     from laplas_async.bots.splitter import Part as Part
     from laplas_async.bots.splitter import Splitter as Splitter
     from laplas_async.bots.splitter import split as split
-    from laplas_async.bots.serving import relay as relay
-    from laplas_async.bots.serving import relay_websocket as relay_websocket
     from laplas_async.bots.sqlite_storage import SQLiteStorage as SQLiteStorage
     from laplas_async.bots.storage import MemoryStorage as MemoryStorage
     from laplas_async.bots.storage import Storage as Storage

@@ -32,6 +32,7 @@ class RelayResponse(Response):
         self._source = source
         self._form = options.form
         self._options = options
+        self._is_open = False
         self._reconnected = options.form.is_events and "last-event-id" in request.headers
 
     def __await__(self) -> Generator[Any, Any, Self]:
@@ -44,9 +45,9 @@ class RelayResponse(Response):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             response = await self._begin(scope, gone)
-            if isinstance(response, Response):
+            if response is not None:
                 await response(scope, lambda: _message(gone), send)
-            elif response:
+            elif self._is_open:
                 await self._send_text(gone, send)
         except TimeoutError:  # of a send: the stream's own are events
             log.warning("a reader that took nothing was given up")
@@ -54,8 +55,8 @@ class RelayResponse(Response):
             await stop(gone)
             await self._source.aclose()
 
-    async def _begin(self, scope: Any, gone: "asyncio.Future[None]") -> Response | bool:
-        """A response to be sent; True: the stream is open, and its text is to be; False: nothing.
+    async def _begin(self, scope: Any, gone: "asyncio.Future[None]") -> Response | None:
+        """A response to be sent; None: nothing, or plain text if the stream is open.
 
         Before the first text, an error has its true status.
         """
@@ -64,12 +65,11 @@ class RelayResponse(Response):
         if self._reconnected:
             return Response(status_code=204)  # EventSource does not try again
         try:
-            if not await open_or_gone(self._source, gone):
-                return False
+            self._is_open = await open_or_gone(self._source, gone)
         except LaplasError as error:
             return self._refuse(error)
-        if not self._form.is_events:
-            return True
+        if not self._is_open or not self._form.is_events:
+            return None
         options = self._options
         return EventSourceResponse(
             self._events(),

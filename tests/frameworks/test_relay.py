@@ -422,7 +422,7 @@ class Endless:
 
 
 @pytest.mark.parametrize("as_", ["sse", "text"])
-async def test_a_reader_that_takes_nothing_is_given_up(service: Any, as_: str) -> None:
+async def test_a_reader_that_takes_nothing_is_given_up(service: Any, as_: Any) -> None:
     streams: list[Endless] = []
 
     async def ask(request: Any) -> Any:

@@ -202,7 +202,7 @@ async def test_frames_may_be_chunks_as_openai_sends_them(
 ) -> None:
     async with chatting(service, client, [], as_="openai") as websocket:
         await websocket.send_str("One?")
-        frames = []
+        frames: list[str] = []
         while not frames or frames[-1] != "[DONE]":
             frames.append(await websocket.receive_str(timeout=PATIENCE))
     pieces = [json.loads(one)["choices"][0]["delta"].get("content") or "" for one in frames[:-1]]
