@@ -1,9 +1,12 @@
-"""What a limiter answers: the next request may be sent now, or not before some moment."""
+"""What a gate asks and informs, and the decision: send now, or not before some moment."""
 
 import math
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 from attrs import frozen
+
+from laplas_async.pacing.ledger import Rule, Ticket
+from laplas_async.pacing.limits import Limits
 
 
 @frozen
@@ -32,3 +35,81 @@ TRYING: Final = "the service takes requests again: finding out how many"
 STARTING: Final = "no limit is known yet: sending more with each round trip"
 LEARNED: Final = "a learned limit"
 CONFIGURED: Final = "a configured limit"
+
+
+class Decider(Protocol):
+    """The interface of ``limiter.Limiter``, where each member is explained.
+
+    A worker's part of a limiter that several processes share has it too: ``shared.worker``.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        """What is configured."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are in flight."""
+        ...
+
+    @property
+    def rejections(self) -> int:
+        """How many were rejected."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many may be in flight now."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether only probes go."""
+        ...
+
+    @property
+    def rate_per_second(self) -> float | None:
+        """The learned pace."""
+        ...
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What is configured, and what is believed."""
+        ...
+
+    def decide(self, now: float, cost: int = 0) -> Go | Wait:
+        """Whether a request may be sent now. Changes nothing."""
+        ...
+
+    def connected(self, delay: float) -> None:
+        """A connection took ``delay`` seconds."""
+        ...
+
+    def started(self, now: float, cost: int = 0) -> Ticket:
+        """A request is sent."""
+        ...
+
+    def accepted(self, ticket: Ticket, now: float) -> None:
+        """The service took it."""
+        ...
+
+    def settle(self, ticket: Ticket, tokens: int) -> None:
+        """It used ``tokens``."""
+        ...
+
+    def ended(self, ticket: Ticket, now: float) -> None:
+        """It is over."""
+        ...
+
+    def failed(self, ticket: Ticket, now: float) -> None:
+        """The service failed, or could not be reached."""
+        ...
+
+    def rejected(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
+        """It was rejected for a limit."""
+        ...
+
+    def pause(self, now: float, delay: float) -> None:
+        """Send nothing for ``delay`` seconds."""
+        ...
