@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from laplas_async.calls.fanout import Outcome, OutcomeStream
 from laplas_async.calls.policy import RetryPolicy
-from laplas_async.client import DEFAULT_BASE_URL, LaplasClient
+from laplas_async.client import LaplasClient
 from laplas_async.errors import (
     AnswerReplacedError,
     APIError,
@@ -71,6 +71,7 @@ from laplas_async.pacing.limits import Limits
 from laplas_async.streaming.chat_stream import ChatStream
 from laplas_async.timeouts import Timeouts
 from laplas_async.types import (
+    DEFAULT_BASE_URL,
     DEFAULT_MODEL,
     Attempt,
     Balance,

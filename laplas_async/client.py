@@ -33,6 +33,7 @@ from laplas_async.timeouts import Timeouts
 from laplas_async.tool_runs import ToolRuns
 from laplas_async.typed_output import TypedOutput
 from laplas_async.types import (
+    DEFAULT_BASE_URL,
     DEFAULT_MODEL,
     Balance,
     ChatCompletion,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
 T = TypeVar("T")
 # Outcomes of a map that are kept for its reader: a few MB of completions at most.
 _BUFFER = 1000
-DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 
 
 class LaplasClient:
@@ -66,11 +66,12 @@ class LaplasClient:
     service's own). ``model`` is used by calls that name none. ``session``: your own aiohttp
     session, used and never closed. ``ssl_context`` or ``ca_file``: the authorities to trust, if no
     session is passed. ``headers`` are sent with each request. ``gate``: one that other clients of
-    the same service and key share. ``on_event`` is called with an ``Event`` for each attempt,
-    rejection, retry and change of the learned limits. ``observers`` are informed of each call,
-    its attempts and its end: see ``Observer``, ``Logs`` and ``OTel``. ``failed_finish_reasons``:
-    the finish reasons that report a failure instead of an end, by default
-    ``LaplasClient.FAILED_FINISH_REASONS``.
+    the same service and key share. ``shared``: True, one learned limit for all processes of this
+    user on this machine that use the same service, key and model: see ``Gate.shared``. ``on_event``
+    is called with an ``Event`` for each attempt, rejection, retry and change of the learned limits.
+    ``observers`` are informed of each call, its attempts and its end: see ``Observer``, ``Logs``
+    and ``OTel``. ``failed_finish_reasons``: the finish reasons that report a failure instead of an
+    end, by default ``LaplasClient.FAILED_FINISH_REASONS``.
 
     Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
     to the event loop of its first call. Raises ``ConfigError`` for settings that cannot be right.
@@ -88,6 +89,7 @@ class LaplasClient:
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         gate: Gate | None = None,
+        shared: bool | str = False,
         on_event: Listener | None = None,
         observers: "Iterable[Observer]" = (),
         headers: Mapping[str, str] | None = None,
@@ -101,11 +103,18 @@ class LaplasClient:
             raise ConfigError("no API key: set LAPLAS_API_KEY, or pass api_key=")
         if limits is not None and gate is not None:
             raise ConfigError("limits, gate: a shared gate has its own limits; pass one of them")
+        if shared and gate is not None:
+            raise ConfigError("shared, gate: pass one of them (Gate.shared makes a shared gate)")
         default_url = os.environ.get("LAPLAS_BASE_URL") or DEFAULT_BASE_URL
         self.model = model
         self.timeouts = _checked(timeouts, Timeouts, "timeouts")
         self.retry = _checked(retry, RetryPolicy, "retry")
-        self.gate = gate if gate is not None else Gate(_checked(limits, Limits, "limits"))
+        self._owns_gate = gate is None
+        limits = _checked(limits, Limits, "limits")
+        if shared:
+            url = shared if isinstance(shared, str) else None
+            gate = Gate.shared(key, base_url, model=model, limits=limits, url=url)
+        self.gate: Gate = gate if gate is not None else Gate(limits)
         self._transport = Transport(
             default_url if base_url is None else base_url,
             key,
@@ -404,6 +413,8 @@ class LaplasClient:
         """
         await self._lifetime.close(drain)
         await self._transport.close()
+        if self._owns_gate and not self._lifetime.is_forked:
+            await self.gate.aclose()
 
     async def __aenter__(self) -> Self:
         """The client; nothing is opened before the first call."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from attrs import define, field, frozen
 
+DEFAULT_BASE_URL = "https://api.apilaplas.com/v1"
 DEFAULT_MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 
 Role = Literal["system", "user", "assistant", "tool", "developer"]

@@ -202,7 +202,10 @@ def _return_permit(permit: Permit, error: LaplasError, max_delay: float) -> bool
     No response holds up the other calls of the client for more than ``max_delay`` seconds, law 3.
     """
     status = error.status if isinstance(error, APIError | StreamAPIError) else None
-    if status == 429 and not is_quota_error(error):
+    if status == 429 and is_quota_error(error):
+        permit.exhaust(error)
+        return False
+    if status == 429:
         requested = getattr(error, "retry_after", None)
         if requested is not None and requested > max_delay:
             log.warning(

@@ -15,7 +15,7 @@ from typing import Any, Self
 from attrs import define, evolve, field
 
 from laplas_async.calls.policy import RetryPolicy
-from laplas_async.client import DEFAULT_BASE_URL, LaplasClient
+from laplas_async.client import LaplasClient
 from laplas_async.errors import ConfigError, LaplasError
 from laplas_async.http.transport import ClientSession
 from laplas_async.observe.events import Listener
@@ -29,7 +29,7 @@ from laplas_async.openai.unsupported import missing_attribute, refuse_arguments
 from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limits import Limits
 from laplas_async.streaming.chat_stream import ChatStream
-from laplas_async.types import DEFAULT_MODEL, ChatCompletion, Model
+from laplas_async.types import DEFAULT_BASE_URL, DEFAULT_MODEL, ChatCompletion, Model
 
 
 @define(eq=False)

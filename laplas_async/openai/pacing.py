@@ -86,7 +86,7 @@ class PacingTransport:
                 gate.publish()
                 raise
             if isinstance(error, QuotaExceededError):
-                permit.release()
+                permit.exhaust(error)
                 return response
             permit.reject(error.retry_after)
             gate.publish()

@@ -12,16 +12,24 @@ import math
 import time
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from laplas_async.errors import ConfigError, RequestTimeoutError
+from laplas_async.errors import (
+    ConfigError,
+    LaplasError,
+    RequestTimeoutError,
+)
+from laplas_async.pacing.decision import Decider
 from laplas_async.pacing.ledger import Rule, Ticket
 from laplas_async.pacing.limiter import Limiter
 from laplas_async.pacing.limits import Limits
 from laplas_async.pacing.reservation import RequestSize, TokenEstimate, total_tokens
-from laplas_async.types import Usage
+from laplas_async.types import DEFAULT_MODEL, Usage
+
+if TYPE_CHECKING:
+    from laplas_async.pacing.shared.gate import SharedGate
 
 try:
     import resource
@@ -39,7 +47,7 @@ _MOST_IN_FLIGHT = 1000
 _SHARE_OF_FILES, _LEAST_FILES = 0.8, 16
 # A rule whose numbers drift by less than a twentieth is no news to subscribers.
 _SAME = 0.05
-_NO_SIZE = RequestSize()
+NO_SIZE = RequestSize()
 
 
 @frozen
@@ -116,6 +124,13 @@ class Permit:
             self._gate.limiter.rejected(self._ticket, self._gate.clock(), retry_after)
             self._gate.admit()
 
+    def exhaust(self, error: LaplasError) -> None:
+        """Return it after a quota was used up, for which waiting seconds does not help."""
+        if self._take():
+            self._gate.limiter.ended(self._ticket, self._gate.clock())
+            self._gate.exhaust(error)
+            self._gate.admit()
+
     def pause(self, delay: float) -> None:
         """Send nothing for ``delay`` seconds: a response reported that the limit is used up."""
         self._gate.limiter.pause(self._gate.clock(), delay)
@@ -143,14 +158,14 @@ class Gate:
         self,
         limits: Limits | None = None,
         *,
-        limiter: Limiter | None = None,
+        limiter: Decider | None = None,
         clock: Callable[[], float] = time.monotonic,
         call_later: Callable[[float, Callable[[], None]], asyncio.Handle] | None = None,
     ) -> None:
         if limiter is None:
             limits = limits if limits is not None else Limits()
-            limiter = Limiter(limits, ceiling=_ceiling(limits.concurrency))
-        self.limiter = limiter
+            limiter = Limiter(limits, ceiling=ceiling_for(limits.concurrency))
+        self.limiter: Decider = limiter
         self.clock = clock
         self.estimate = TokenEstimate()
         self.on_room: set[Callable[[], None]] = set()  # called when a waiting task was admitted
@@ -162,6 +177,33 @@ class Gate:
         # Weakly: a client that is dropped without being closed must not live on in a shared gate.
         self._subscribers: weakref.WeakSet[LimitSubscriber] = weakref.WeakSet()
         self._published = limiter.concurrency, limiter.closed, limiter.rules
+
+    @staticmethod
+    def shared(
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        model: str = DEFAULT_MODEL,
+        limits: Limits | None = None,
+        url: str | None = None,
+    ) -> "SharedGate":
+        """A gate that shares one learned limit with all others of this service, key and model.
+
+        The first three as for ``LaplasClient``. Without ``url``: all processes of this user on this
+        machine; nothing needs to be installed or started. ``url``: of a Redis server (7 or newer,
+        or Valkey), as in ``redis://host:6379/0``, for processes on many machines; needs the extra
+        ``redis``. Pass the same ``limits`` everywhere. Call ``aclose()`` at the end. Raises
+        ``ConfigError``, also if the directory of the socket belongs to another user.
+        """
+        from laplas_async.pacing.shared.joining import make_gate  # noqa: PLC0415 - law 9
+
+        return make_gate(api_key, base_url, model, limits, url)
+
+    async def aclose(self) -> None:
+        """Leave the others, if the gate is shared. Calls that wait for a turn go on waiting."""
+
+    def exhaust(self, error: LaplasError) -> None:
+        """A quota is used up: no lesson about limits; other calls meet it themselves."""
 
     @property
     def waiting(self) -> int:
@@ -203,7 +245,7 @@ class Gate:
         for subscriber in list(self._subscribers):
             subscriber.limit_changed(pace)
 
-    async def acquire(self, turn: int | None = None, *, size: RequestSize = _NO_SIZE) -> Permit:
+    async def acquire(self, turn: int | None = None, *, size: RequestSize = NO_SIZE) -> Permit:
         """Wait for the turn; ``turn`` is that of an earlier permit of the same request.
 
         ``size`` determines the tokens that are reserved. Raises ``ConfigError`` for a request that
@@ -229,6 +271,7 @@ class Gate:
         self._count += 1
         if self._waiting[0][2] is future:
             self.admit()
+        self._enqueued()
         try:
             if limits.max_wait is None:
                 ticket = await future
@@ -271,14 +314,25 @@ class Gate:
                 self._timer = later(decision.until - now, self._on_timer)
             return
 
+    def _enqueued(self) -> None:
+        """One more task waits."""
+
+    def _refuse_waiting(self, error: Callable[[], LaplasError]) -> None:
+        """Let all waiting tasks fail."""
+        waiting, self._waiting, self._count = self._waiting, [], 0
+        for _, _, future in waiting:
+            if not future.done():
+                future.set_exception(error())
+
     def _on_timer(self) -> None:
         self.admit()
         self.publish()
 
     def _leave(self, future: asyncio.Future[Ticket]) -> None:
         if future.done() and not future.cancelled():
-            # It was admitted at the very moment of giving up.
-            self.limiter.ended(future.result(), self.clock())
+            # At the very moment of giving up it was admitted, or refused.
+            if future.exception() is None:
+                self.limiter.ended(future.result(), self.clock())
         else:
             future.cancel()
             self._count -= 1
@@ -295,7 +349,7 @@ def _alike(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> bool:
     )
 
 
-def _ceiling(configured: int | None) -> int:
+def ceiling_for(configured: int | None) -> int:
     """The most that may be in flight: what is configured, within what the process can open."""
     room = max(_LEAST_FILES, _OPEN_FILES * _SHARE_OF_FILES)
     if configured is not None and configured > room:

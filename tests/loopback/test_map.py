@@ -16,6 +16,7 @@ from laplas_async import (
     RequestTimeoutError,
     RetryPolicy,
 )
+from laplas_async.pacing.limiter import Limiter
 from laplas_async.simulator import Fault, HiddenLimit, Simulator, Timing
 
 
@@ -184,7 +185,9 @@ async def test_tokens_per_minute_refuse_what_never_fits(key: str, simulator: Sim
         with pytest.raises(ConfigError, match="tokens_per_minute"):
             await client.complete("Hello", max_tokens=5000)
         await client.complete("Hello", max_tokens=500)
-        (book,) = client.gate.limiter._configured
+        limiter = client.gate.limiter
+        assert isinstance(limiter, Limiter)
+        (book,) = limiter._configured
         assert 0 < book.used <= 520
     assert simulator.counts.requests == 1
 

@@ -106,7 +106,7 @@ def silence(worker: SharedLimiter, since: float, seconds: float) -> float:
 def test_alone_after_a_second_of_silence_it_keeps_its_share() -> None:
     worker = joined()
     worker.receive(state(workers=("a", "w", "b", "c")), 0.1)
-    worker.receive(m.Grant(1, (0, 0)), 0.1)
+    worker.receive(m.Grant(1, (0,)), 0.1)
     held = worker.started(0.1)
     now = silence(worker, 0.1, ALONE_AFTER - TICK)
     assert not worker.decide(now).go
