@@ -23,6 +23,7 @@ from laplas_async.pacing.gate import Gate, Permit
 from laplas_async.pacing.reservation import RequestSize
 from laplas_async.wire.codec import DecodeError, loads
 from laplas_async.wire.error_body import api_error
+from laplas_async.wire.rate_headers import reset_delay
 from laplas_async.wire.sse import SSEParser
 
 _LIBRARIES = ("httpx", "httpx2")
@@ -67,7 +68,8 @@ class PacingTransport:
             transport = self._transport = _default_transport(library)
         body = await request.aread()  # so that it can be sent again
         size = self._size(body)
-        gate, delays = self.gate, RetryPolicy().delays()
+        gate, policy = self.gate, RetryPolicy()
+        delays = policy.delays()
         turn: int | None = None
         first = gate.clock()
         while True:
@@ -88,9 +90,11 @@ class PacingTransport:
             if isinstance(error, QuotaExceededError):
                 permit.exhaust(error)
                 return response
-            permit.reject(error.retry_after)
-            gate.publish()
             delay = error.retry_after or 0.0
+            # No response holds up the other requests for longer than this, law 3.
+            longest = policy.max_retry_after
+            permit.reject(None if error.retry_after is None else min(delay, longest))
+            gate.publish()
             if not gate.limiter.limits.adaptive:  # the gate does not slow down, so this one does
                 delay = max(delay, next(delays))
             if gate.clock() - first + delay > self._max_elapsed:
@@ -122,8 +126,12 @@ class PacingTransport:
         guard = None
         if self._guard_streams and response.status_code < 400 and "event-stream" in kind:
             guard = _StreamGuard(plain="content-encoding" not in response.headers)
+        if response.status_code < 300:
+            delay = reset_delay(response.headers, now=time.time())
+            if delay is not None:  # the limit is used up until then
+                permit.pause(delay)
         response.stream = _stream_class(library)(
-            response.stream, permit, self.gate, failed=response.status_code >= 500, guard=guard
+            response.stream, permit, self.gate, status=response.status_code, guard=guard
         )
         return response
 
@@ -218,18 +226,21 @@ class _PacedStream:
     _library = ""
 
     def __init__(
-        self, stream: Any, permit: Permit, gate: Gate, *, failed: bool, guard: _StreamGuard | None
+        self, stream: Any, permit: Permit, gate: Gate, *, status: int, guard: _StreamGuard | None
     ) -> None:
         self._stream = stream
         self._permit = permit
         self._gate = gate
-        self._failed = failed
+        self._status = status
         self._guard = guard
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        guard = self._guard
+        guard, accepted = self._guard, self._status >= 300
         try:
             async for data in self._stream:
+                if not accepted:  # a long stream informs the limiter at its beginning
+                    accepted = True
+                    self._permit.accept()
                 if guard is not None:
                     guard.feed(data)
                 yield data
@@ -253,8 +264,10 @@ class _PacedStream:
             self._return_permit()
 
     def _return_permit(self) -> None:
-        if self._failed:
+        if self._status >= 500:
             self._permit.fail()
+        elif self._status >= 300:
+            self._permit.release()
         else:
             self._permit.succeed()
         self._gate.publish()

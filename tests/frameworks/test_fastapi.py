@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
 
 from laplas_async import LaplasClient, LaplasError
 from laplas_async.simulator import Fault, HiddenLimit, Simulator
+
+pytest.importorskip("fastapi", reason="fastapi is not installed")
+pytest.importorskip("httpx", reason="httpx is not installed")
+
+import httpx
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
 
 KEY = "test-key-that-never-shows"
 

@@ -14,6 +14,9 @@ import pytest
 from laplas_async.openai import PacingTransport
 from laplas_async.simulator import Fault, Simulator
 
+# What the frameworks use that is deprecated is theirs to change.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 KEY = "test-key-that-never-shows"
 MODEL = "meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 
@@ -121,7 +124,10 @@ async def test_langchain_with_our_client(sim: Simulator) -> None:
     assert sim.counts.answered == 2
 
 
-async def test_litellm(sim: Simulator, transport: PacingTransport) -> None:
+async def test_litellm(
+    sim: Simulator, transport: PacingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or importing it asks the network
     litellm, httpx = _installed("litellm"), _installed("httpx")
     litellm.aclient_session = httpx.AsyncClient(transport=transport)
     try:

@@ -151,3 +151,73 @@ async def test_openais_client_is_answered_every_time_below_a_hidden_limit(
         assert len(answers) == sim.counts.answered == 60
         assert len(sim.requests) <= 90
         assert json.loads(answers[0].model_dump_json())["choices"]
+
+
+async def test_a_retry_after_of_a_day_fails_its_request_and_holds_up_no_other_for_long(
+    library: Any, sim: Simulator
+) -> None:
+    transport = PacingTransport()
+    async with _client(library, sim, transport) as client:
+        sim.script(Fault.status(429, retry_after=86400))
+        assert (await client.post("/chat/completions", json=ASK)).status_code == 429
+    gate = transport.gate
+    assert 0 < gate.limiter._paused_until - gate.clock() <= 120
+
+
+async def test_a_response_that_says_the_limit_is_used_up_pauses_the_gate(library: Any) -> None:
+    limit = HiddenLimit(requests=2, per=60, headers="x-ratelimit")
+    async with Simulator(api_key=KEY, limit=limit) as sim:
+        transport = PacingTransport()
+        async with _client(library, sim, transport) as client:
+            for _ in range(2):
+                assert (await client.post("/chat/completions", json=ASK)).status_code == 200
+            assert transport.gate.pace.rejected == 0
+            assert transport.gate.limiter._paused_until > transport.gate.clock()
+
+
+async def test_a_reader_that_is_cancelled_returns_the_permit(library: Any, sim: Simulator) -> None:
+    transport = PacingTransport()
+    async with _client(library, sim, transport) as client:
+        sim.script(Fault.stall(after=1))
+        started = asyncio.Event()
+
+        async def read() -> None:
+            body = ASK | {"stream": True}
+            async with client.stream("POST", "/chat/completions", json=body) as response:
+                async for _ in response.aiter_lines():
+                    started.set()
+
+        task = asyncio.create_task(read())
+        await started.wait()
+        assert transport.gate.pace.in_flight == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert transport.gate.pace.in_flight == 0
+        assert (await client.post("/chat/completions", json=ASK)).status_code == 200
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+async def test_an_error_response_is_the_callers_and_returns_the_permit(
+    library: Any, sim: Simulator, status: int
+) -> None:
+    transport = PacingTransport()
+    async with _client(library, sim, transport) as client:
+        sim.script(Fault.status(status))
+        body = ASK | {"stream": True}
+        async with client.stream("POST", "/chat/completions", json=body) as response:
+            assert response.status_code == status
+        assert transport.gate.pace.in_flight == 0
+        assert transport.gate.pace.rejected == 0
+
+
+async def test_a_429_when_there_is_no_more_time_is_the_callers_with_its_body(
+    library: Any, sim: Simulator
+) -> None:
+    transport = PacingTransport(max_elapsed=0)
+    async with _client(library, sim, transport) as client:
+        sim.script(Fault.status(429, retry_after=1))
+        async with client.stream("POST", "/chat/completions", json=ASK) as response:
+            assert response.status_code == 429
+            assert json.loads(await response.aread())["message"]
+    assert transport.gate.pace.in_flight == 0
+    assert len(sim.requests) == 1
