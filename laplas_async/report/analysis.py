@@ -269,8 +269,7 @@ def make_timeline(rows: Rows) -> Timeline:
     axis = _Axis(spans)
     width = _round_step(max(axis.seconds / BINS, _NARROWEST))
     count = max(1, min(BINS, math.ceil(axis.seconds / width - 1e-9)))
-    # The last interval is as wide as the run lasts, or its rates would seem to drop.
-    bins = _Bins(count, width, max(axis.seconds - (count - 1) * width, width / 10))
+    bins = _Bins(count, width, axis.seconds)
     for n, (queued, end) in enumerate(_times(rows)):
         if end < 0:
             continue
@@ -299,13 +298,19 @@ def _times(rows: Rows) -> Iterable[tuple[float, float]]:
 
 
 class _Coverage:
-    """How many spans cover each bin, in seconds, from their ends alone (a difference array)."""
+    """How many spans cover each bin, in seconds, from their ends alone (a difference array).
 
-    def __init__(self, count: int, width: float) -> None:
+    The last bin reaches to ``end``, whatever its width: widths are rounded (``_round_step``), so
+    that bins of equal width may end a little before the last span does.
+    """
+
+    def __init__(self, count: int, width: float, end: float) -> None:
         self._width = width
-        self._whole = [0.0] * (count + 1)
-        self._partial = [0.0] * (count + 1)
-        self._last = count
+        self._widths = [width] * (count - 1) + [max(0.0, end - (count - 1) * width)]
+        self._end = end
+        self._whole = [0.0] * count  # spans that begin or end in the bin before
+        self._partial = [0.0] * count  # seconds, in the bin itself
+        self._last = count - 1
 
     def add(self, start: float, end: float) -> None:
         """One more span."""
@@ -314,29 +319,31 @@ class _Coverage:
 
     def _step(self, time: float, sign: float) -> None:
         at = min(int(time / self._width), self._last)
-        self._partial[at] += sign * max(0.0, (at + 1) * self._width - time)
+        edge = self._end if at == self._last else (at + 1) * self._width
+        self._partial[at] += sign * max(0.0, edge - time)
         if at < self._last:
-            self._whole[at + 1] += sign * self._width
+            self._whole[at + 1] += sign
 
     def sums(self) -> list[float]:
         """The seconds of all spans in each bin."""
         level, found = 0.0, []
-        for whole, partial in zip(self._whole, self._partial, strict=True):
+        for whole, partial, width in zip(self._whole, self._partial, self._widths, strict=True):
             level += whole
-            found.append(max(0.0, level + partial))
-        return found[:-1]
+            found.append(max(0.0, level * width + partial))
+        return found
 
 
 class _Bins:
-    """The sums of each interval."""
+    """The sums of each interval; the last one ends at ``end``."""
 
-    def __init__(self, count: int, width: float, last: float) -> None:
+    def __init__(self, count: int, width: float, end: float) -> None:
         self._count, self._width = count, width
-        self._widths = [width] * (count - 1) + [last]
+        # The last interval is as wide as the run lasts, or its rates would seem to drop.
+        self._widths = [width] * (count - 1) + [max(end - (count - 1) * width, width / 10)]
         self.rows, self.tokens, self.failed = ([0.0] * count for _ in range(3))
         self.rejected = [0] * count
         self.limits: list[tuple[float | None, int] | None] = [None] * count
-        self.in_flight, self.waiting = _Coverage(count, width), _Coverage(count, width)
+        self.in_flight, self.waiting = (_Coverage(count, width, end) for _ in range(2))
 
     def at(self, time: float) -> int:
         """The bin of a moment."""
