@@ -116,13 +116,15 @@ if TYPE_CHECKING:
     from laplas_async.observe.observer import ChunkObserver, ContentObserver, Observer
     from laplas_async.observe.otel import OTel
     from laplas_async.observe.records import AttemptRecord, CallRecord
+    from laplas_async.pacing.budget import Budget
+    from laplas_async.pacing.price import Price
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.converter import strict_converter
     from laplas_async.structured.parsing import Parsed
     from laplas_async.structured.reading import OutputType
     from laplas_async.tools.calling import PendingCall, ToolResult
     from laplas_async.tools.definition import ToolContext, ToolFunction, tool
-    from laplas_async.tools.limits import Price, RunLimits
+    from laplas_async.tools.limits import RunLimits
     from laplas_async.tools.loop import RunEvent, ToolRun, ToolStream
 
 __version__ = "0.1.0"
@@ -140,6 +142,7 @@ __all__ = [
     "Balance",
     "BatchProgress",
     "BatchReport",
+    "Budget",
     "BudgetError",
     "CallRecord",
     "ChatBusyError",
@@ -262,7 +265,8 @@ _LAZY = {
     "Parsed": "structured.parsing",
     "ParsedStream": "streaming.parsed_stream",
     "PendingCall": "tools.calling",
-    "Price": "tools.limits",
+    "Budget": "pacing.budget",
+    "Price": "pacing.price",
     "RunEvent": "tools.loop",
     "RunLimits": "tools.limits",
     "ToolContext": "tools.definition",

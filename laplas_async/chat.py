@@ -5,10 +5,13 @@ behaviour.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from laplas_async.streaming.chat_stream import ChatStream
 from laplas_async.types import ChatCompletion, Labels, MessageLike, RequestParameters
+
+if TYPE_CHECKING:  # law 9: imported by programs with budgets
+    from laplas_async.pacing.budget import Budget
 
 
 class Completions:
@@ -34,6 +37,7 @@ class Completions:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion: ...
 
@@ -49,6 +53,7 @@ class Completions:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
 
@@ -63,6 +68,7 @@ class Completions:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion | ChatStream:
         """Request a completion; with ``stream=True``, a stream that has begun.
@@ -79,6 +85,7 @@ class Completions:
             "extra_query": extra_query,
             "extra_body": extra_body,
             "labels": labels,
+            "budget": budget,
             **parameters,
         }
         if not stream:

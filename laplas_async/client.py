@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack, overload
 from attrs import evolve
 
 from laplas_async.account import Account, suggest_models
-from laplas_async.calls.arguments import check_labels
+from laplas_async.calls.arguments import check_labels, size_of
 from laplas_async.calls.fanout import Fan, OutcomeStream, Requests
 from laplas_async.calls.lifetime import Lifetime
 from laplas_async.calls.policy import RetryPolicy
@@ -27,7 +27,6 @@ from laplas_async.http.transport import ClientSession, Transport
 from laplas_async.observe.events import EventPublisher, Listener
 from laplas_async.pacing.gate import Gate, Pace
 from laplas_async.pacing.limits import Limits
-from laplas_async.pacing.reservation import RequestSize
 from laplas_async.streaming.chat_stream import Begun, ChatStream
 from laplas_async.timeouts import Timeouts
 from laplas_async.tool_runs import ToolRuns
@@ -49,6 +48,7 @@ if TYPE_CHECKING:  # law 9: structured and tools are imported on first use
     from cattrs import BaseConverter
 
     from laplas_async.observe.observer import Observer
+    from laplas_async.pacing.budget import Budget
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.parsing import Mode, Parsed
     from laplas_async.tools.limits import RunLimits
@@ -70,8 +70,9 @@ class LaplasClient:
     user on this machine that use the same service, key and model: see ``Gate.shared``. ``on_event``
     is called with an ``Event`` for each attempt, rejection, retry and change of the learned limits.
     ``observers`` are informed of each call, its attempts and its end: see ``Observer``, ``Logs``
-    and ``OTel``. ``failed_finish_reasons``: the finish reasons that report a failure instead of an
-    end, by default ``LaplasClient.FAILED_FINISH_REASONS``.
+    and ``OTel``. ``budget`` caps what all its calls may cost. ``failed_finish_reasons``: the finish
+    reasons that report a failure instead of an end, by default
+    ``LaplasClient.FAILED_FINISH_REASONS``.
 
     Use it as ``async with LaplasClient() as client``, or call ``aclose()`` at the end. It belongs
     to the event loop of its first call. Raises ``ConfigError`` for settings that cannot be right.
@@ -92,6 +93,7 @@ class LaplasClient:
         shared: bool | str = False,
         on_event: Listener | None = None,
         observers: "Iterable[Observer]" = (),
+        budget: "Budget | None" = None,
         headers: Mapping[str, str] | None = None,
         session: ClientSession | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -129,7 +131,9 @@ class LaplasClient:
         if on_event is not None:
             self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
-        self._runner = CallRunner(self.gate, self._events, self._lifetime, observers)
+        self._runner = CallRunner(
+            self.gate, self._events, self._lifetime, observers=observers, budget=budget
+        )
         self._account = Account(self._transport, self._lifetime)
         self._typed_output = TypedOutput()
         # Responses of the default service state their cost: WIRE.md, "Response".
@@ -163,6 +167,7 @@ class LaplasClient:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatCompletion:
         """Request a completion and return it whole. ``POST /chat/completions``.
@@ -171,12 +176,12 @@ class LaplasClient:
         dicts. The parameters are the API's own, see ``RequestParameters``; ``extra_body`` holds
         fields that this library does not know, ``extra_query`` what is added to the URL.
         ``timeouts`` and ``retry`` for this call; a number is the total in seconds. ``labels``, such
-        as ``{"job": "nightly"}``, are passed to observers.
+        as ``{"job": "nightly"}``, are passed to observers; ``budget`` is another cap.
 
         Raises ``ConfigError`` before anything is sent, ``APIError`` for an error response,
-        ``TransportError`` if there was no response; after the retries that the policy allows, with
-        every attempt in ``error.attempts``. Cancelling it closes the connection and returns its
-        place at the gate.
+        ``TransportError`` if there was no response, ``BudgetError`` if it might cost too much;
+        after the retries that the policy allows, with every attempt in ``error.attempts``.
+        Cancelling it closes the connection and returns its place at the gate.
         """
         self._lifetime.check_open()
         call = self._prepare(
@@ -190,6 +195,7 @@ class LaplasClient:
             extra_query=extra_query,
             extra_body=extra_body,
             labels=labels,
+            budget=budget,
         )
         try:
             return await self._runner.complete(call)
@@ -210,6 +216,7 @@ class LaplasClient:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> ChatStream: ...
 
@@ -227,6 +234,7 @@ class LaplasClient:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ParsedStream[T]": ...
 
@@ -243,6 +251,7 @@ class LaplasClient:
         extra_query: Mapping[str, str | float] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
         **parameters: Unpack[RequestParameters],
     ) -> "ChatStream | ParsedStream[Any]":
         """Request a streamed completion: ``async with client.stream(...) as stream``.
@@ -261,6 +270,7 @@ class LaplasClient:
             "extra_query": extra_query,
             "extra_body": extra_body,
             "labels": labels,
+            "budget": budget,
         }
         if into is None:
             parameters.setdefault("stream_options", {"include_usage": True})
@@ -367,6 +377,7 @@ class LaplasClient:
         ordered: bool = False,
         buffer: int | None = None,
         labels: Labels | None = None,
+        budget: "Budget | None" = None,
     ) -> OutcomeStream:
         """Make many calls: ``async for outcome in client.map({"messages": q} for q in questions)``.
 
@@ -375,15 +386,17 @@ class LaplasClient:
         Outcomes arrive as they complete, or, ``ordered``, in input order; a request that
         fails is an ``Outcome`` with its error, and raises nothing. ``buffer``: at most so many are
         read and not yet taken, so memory is bounded however slow the reader is; None: 1,000, or
-        twice the configured concurrency if that is more. ``labels`` are those of requests that have
-        none.
+        twice the configured concurrency if that is more. ``labels`` and ``budget`` are those of
+        requests that have none.
         """
         self._lifetime.check_open()
         if buffer is None:
             configured = self.gate.limiter.limits.concurrency or 0
             buffer = max(_BUFFER, 2 * configured)
         check_labels(labels)
-        complete = self.complete if labels is None else partial(self.complete, labels=labels)
+        shared = {"labels": labels, "budget": budget}
+        settings: dict[str, Any] = {k: v for k, v in shared.items() if v is not None}
+        complete = partial(self.complete, **settings) if settings else self.complete
         fan = Fan(complete, self.gate, requests, ordered=ordered, buffer=buffer)
         self._lifetime.fans.add(fan)
         return OutcomeStream(fan)
@@ -443,14 +456,16 @@ class LaplasClient:
         extra_query: Mapping[str, str | float] | None,
         extra_body: Mapping[str, Any] | None,
         labels: Labels | None,
+        budget: "Budget | None",
     ) -> PreparedCall:
-        body = encode_request(
-            self._name(model), messages, parameters, stream=stream, extra_body=extra_body
-        )
+        model = self._name(model)
+        body = encode_request(model, messages, parameters, stream=stream, extra_body=extra_body)
+        size = size_of(body, parameters, extra_body)
+        claims = self._runner.claims(size, model, budget)
         return PreparedCall(
             self._transport,
             body,
-            RequestSize(len(body), parameters.get("max_tokens"), parameters.get("n") or 1),
+            size,
             self._timeouts(timeouts),
             _checked(retry or self.retry, RetryPolicy, "retry"),
             check_headers(extra_headers),
@@ -460,10 +475,12 @@ class LaplasClient:
                 self._transport,
                 messages,
                 parameters,
-                model=self._name(model),
+                model=model,
                 labels=labels,
+                claims=claims,
                 stream=stream,
             ),
+            claims,
         )
 
     def _open_stream(self, call: PreparedCall, model: str) -> ChatStream:

@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from laplas_async.errors import ConfigError
+from laplas_async.pacing.reservation import RequestSize
 
-SETTINGS = ("model", "timeouts", "retry", "extra_headers", "extra_query", "extra_body", "labels")
+SETTINGS = (
+    "model",
+    "timeouts",
+    "retry",
+    "extra_headers",
+    "extra_query",
+    "extra_body",
+    "labels",
+    "budget",
+)
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,3 +42,17 @@ def check_labels(labels: object) -> None:
             raise ConfigError(
                 f"labels[{name!r}]={value!r}: must be a string, a number or a boolean by its name"
             )
+
+
+def size_of(
+    body: bytes, parameters: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+) -> RequestSize:
+    """The size of a request; fields of ``extra_body`` are sent in place of parameters."""
+    sent = {**parameters, **(extra_body or {})}
+    bounds = [sent.get(name) for name in ("max_tokens", "max_completion_tokens")]
+    choices = sent.get("n")
+    return RequestSize(
+        len(body),
+        max((bound for bound in bounds if type(bound) is int), default=None),
+        choices if type(choices) is int else 1,
+    )

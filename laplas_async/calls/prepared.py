@@ -18,7 +18,7 @@ from laplas_async.calls.attempt import complete, open_stream
 from laplas_async.calls.lifetime import Lifetime
 from laplas_async.calls.policy import RetryPolicy
 from laplas_async.calls.retrying import AttemptContext, Done, run
-from laplas_async.errors import ConnectionFailedError, LaplasError
+from laplas_async.errors import ConfigError, ConnectionFailedError, LaplasError
 from laplas_async.http.transport import Transport
 from laplas_async.observe.events import EventPublisher
 from laplas_async.pacing.gate import Gate
@@ -29,16 +29,18 @@ from laplas_async.timeouts import Timeouts
 from laplas_async.types import ChatCompletion, Labels, MessageLike
 from laplas_async.wire.finish_reason import FAILED_FINISH_REASONS
 
-if TYPE_CHECKING:  # law 9: imported by programs with observers
+if TYPE_CHECKING:  # law 9: imported by programs with observers or budgets
     from laplas_async.observe.observer import Observer, Observers
     from laplas_async.observe.trace import CallTrace
+    from laplas_async.pacing.budget import Budget, Claim
 
 
 @define
 class PreparedCall:
     """What each attempt of one call sends, and with which settings.
 
-    ``begin_trace`` begins the measurement for observers; None without observers.
+    ``begin_trace`` begins the measurement for observers; None without observers. ``claims`` are
+    what each attempt reserves of budgets.
     """
 
     transport: Transport
@@ -50,6 +52,7 @@ class PreparedCall:
     query: Mapping[str, str] | None
     failed_reasons: AbstractSet[str] = FAILED_FINISH_REASONS
     begin_trace: "Callable[[], CallTrace] | None" = None
+    claims: "Sequence[Claim]" = ()
 
     async def complete(self, attempt: AttemptContext) -> ChatCompletion:
         """Attempt it once, and read the completion. Cancelling it closes the connection."""
@@ -80,19 +83,34 @@ class PreparedCall:
 class CallRunner:
     """What all calls of one client share: the gate, the listener, and how they are ended."""
 
-    __slots__ = ("_events", "_gate", "_lifetime", "_observers")
+    __slots__ = ("_budget", "_events", "_gate", "_lifetime", "_observers")
 
     def __init__(
         self,
         gate: Gate,
         events: EventPublisher,
         lifetime: Lifetime,
+        *,
         observers: "Iterable[Observer]" = (),
+        budget: "Budget | None" = None,
     ) -> None:
         self._gate = gate
         self._events = events
         self._lifetime = lifetime
         self._observers = _joined(tuple(observers))
+        self._budget = None if budget is None else _checked_budget(budget)
+
+    def claims(self, size: RequestSize, model: str, budget: "Budget | None") -> "Sequence[Claim]":
+        """What each attempt reserves of the client's budget and of the call's own.
+
+        Raises ``ConfigError`` if the price of the model is unknown.
+        """
+        if self._budget is None and budget is None:
+            return ()
+        from laplas_async.pacing.budget import claims_of  # noqa: PLC0415 - law 9
+
+        own = None if budget is None else _checked_budget(budget)
+        return claims_of((self._budget, own), size, model)
 
     def trace(
         self,
@@ -102,6 +120,7 @@ class CallRunner:
         *,
         model: str,
         labels: Labels | None,
+        claims: "Sequence[Claim]",
         stream: bool,
     ) -> "Callable[[], CallTrace] | None":
         """What begins the measurement of a call, as if where it was made; None if nobody asks.
@@ -123,6 +142,7 @@ class CallRunner:
             messages=messages,
             parameters=parameters,
             labels=labels,
+            prices=claims[0].budget.prices if claims else None,
         )
         # A stream is entered later, perhaps in another context.
         return partial(copy_context().run, begin) if stream else begin
@@ -156,6 +176,7 @@ class CallRunner:
                     size=call.size,
                     events=self._events,
                     trace=trace,
+                    claims=call.claims,
                 )
         except TimeoutError as error:
             if isinstance(error, LaplasError):
@@ -177,6 +198,7 @@ class CallRunner:
                 size=call.size,
                 events=self._events,
                 trace=trace,
+                claims=call.claims,
             )
         except BaseException as error:
             if trace is not None:
@@ -184,6 +206,14 @@ class CallRunner:
                 trace.end(error=error, outcome="abandoned" if left else None)
             raise
         return Begun(done.result, done.attempt, done.attempts, trace)
+
+
+def _checked_budget(budget: object) -> "Budget":
+    from laplas_async.pacing.budget import Budget  # noqa: PLC0415 - law 9
+
+    if not isinstance(budget, Budget):
+        raise ConfigError(f"budget={budget!r}: must be a Budget, such as Budget(usd=25)")
+    return budget
 
 
 def _joined(observers: "tuple[Observer, ...]") -> "Observers | None":

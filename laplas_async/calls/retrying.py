@@ -7,7 +7,7 @@ function.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, frozen
@@ -28,8 +28,9 @@ from laplas_async.pacing.gate import Gate, Pace, Permit
 from laplas_async.pacing.reservation import RequestSize
 from laplas_async.types import Attempt, Cost, Usage
 
-if TYPE_CHECKING:  # law 9: imported by programs with observers
+if TYPE_CHECKING:  # law 9: imported by programs with observers or budgets
     from laplas_async.observe.trace import CallTrace
+    from laplas_async.pacing.budget import Claim, Reservation
 
 T = TypeVar("T")
 log = logging.getLogger("laplas_async")
@@ -38,20 +39,32 @@ _NO_LISTENER = EventPublisher()
 
 @define
 class AttemptContext:
-    """One attempt: its permit, and what became known of its response."""
+    """One attempt: its permit and reservations, and what became known of its response."""
 
     permit: Permit
     trace: "CallTrace | None" = None
+    reservations: "Sequence[Reservation]" = ()
     status: int | None = None
     request_id: str | None = None
 
-    def succeed(self, usage: Usage | None, cost: Cost | None = None) -> None:  # noqa: ARG002
-        """Return the permit after a response; ``usage`` corrects what was reserved."""
+    def succeed(self, usage: Usage | None, cost: Cost | None = None) -> None:
+        """Return the permit after a response; what that used corrects what was reserved."""
         self.permit.succeed(usage)
+        for reservation in self.reservations:
+            reservation.settle(usage, cost)
 
     def release(self) -> None:
-        """Return the permit after it was given up."""
+        """Return the permit after it was given up; it may have been sent, and be billed."""
         self.permit.release()
+        self.end_reservations(may_be_billed=True)
+
+    def end_reservations(self, *, may_be_billed: bool) -> None:
+        """It ended without a response: what was reserved is free again, unless it may be billed."""
+        for reservation in self.reservations:
+            if may_be_billed:
+                reservation.keep()
+            else:
+                reservation.release()
 
 
 @frozen
@@ -71,14 +84,15 @@ async def run(
     size: RequestSize | None = None,
     events: EventPublisher = _NO_LISTENER,
     trace: "CallTrace | None" = None,
+    claims: "Sequence[Claim]" = (),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Done[T]:
     """Attempt it until it succeeds, or until the policy says that it will not.
 
-    ``size`` determines the tokens reserved for each attempt; ``trace`` measures all of them.
-    Raises the last attempt's error, with the record of all in ``attempts``. The permit of an
-    attempt that failed or was cancelled has been returned by then; that of the successful one is
-    the caller's to return.
+    ``size`` determines the tokens reserved for each attempt; ``trace`` measures all of them;
+    ``claims`` are what each reserves of budgets, before it asks for its turn. Raises the last
+    attempt's error, with the record of all in ``attempts``. The permit of an attempt that failed or
+    was cancelled has been returned by then; that of the successful one is the caller's to return.
     """
     size = RequestSize() if size is None else size
     history = _History(gate, policy, events, trace)
@@ -86,12 +100,13 @@ async def run(
     ready = gate.clock()
     while True:
         try:
-            permit = await gate.acquire(turn, size=size)
-        except LaplasError as error:  # the turn did not come in time
+            reservations = await _reserve(claims, gate) if claims else ()
+            permit = await _acquire(gate, turn, size, reservations)
+        except LaplasError as error:  # no turn in time, or nothing left of a budget
             error.attempts = tuple(history.attempts)
             raise
         turn = permit.turn
-        attempt = AttemptContext(permit, trace)
+        attempt = AttemptContext(permit, trace, reservations)
         if trace is not None:
             trace.attempt_sent(gate.estimate.tokens(size))
         started, waited = time.time(), permit.started - ready
@@ -101,13 +116,13 @@ async def run(
         except LaplasError as error:
             ready = gate.clock()
             record = _record(attempt, started, waited, error)
-            delay = history.add_failure(record, error, permit, now=ready)
+            delay = history.add_failure(record, error, attempt, now=ready)
             if delay is None:
                 raise
         except BaseException as error:
             if trace is not None:
                 trace.attempt_ended(_record(attempt, started, waited, error), error)
-            permit.release()
+            attempt.release()
             raise
         else:
             return Done(result, attempt, tuple(history.attempts))
@@ -115,6 +130,34 @@ async def run(
             await sleep(delay)
         if trace is not None:
             trace.backoff_ended()
+
+
+async def _reserve(claims: "Sequence[Claim]", gate: Gate) -> "Sequence[Reservation]":
+    """Reserve the worst case of one attempt in each budget: in all of them, or in none."""
+    held: list[Reservation] = []
+    try:
+        for claim in claims:
+            if (reservation := claim.take()) is None:
+                with gate.waiting_elsewhere():
+                    reservation = await claim.wait()
+            held.append(reservation)
+    except BaseException:
+        for one in held:
+            one.release()
+        raise
+    return held
+
+
+async def _acquire(
+    gate: Gate, turn: int | None, size: RequestSize, reservations: "Sequence[Reservation]"
+) -> Permit:
+    """Wait for the turn; what was reserved is free again if it does not come."""
+    try:
+        return await gate.acquire(turn, size=size)
+    except BaseException:
+        for reservation in reservations:
+            reservation.release()
+        raise
 
 
 class _History:
@@ -154,12 +197,13 @@ class _History:
             self._trace.attempt_ended(record)
 
     def add_failure(
-        self, record: Attempt, error: LaplasError, permit: Permit, *, now: float
+        self, record: Attempt, error: LaplasError, attempt: AttemptContext, *, now: float
     ) -> float | None:
-        """Add a failed attempt and return its permit; the delay until the next, None: give up."""
+        """Add a failed attempt and end it; the delay until the next one, None: give up."""
         gate, policy = self._gate, self._policy
-        self._first = permit.started if self._first is None else self._first
-        rejected = _return_permit(permit, error, policy.max_retry_after)
+        self._first = attempt.permit.started if self._first is None else self._first
+        rejected = _return_permit(attempt.permit, error, policy.max_retry_after)
+        attempt.end_reservations(may_be_billed=record.may_be_billed)
         self.attempts.append(record)
         error.attempts = tuple(self.attempts)
         self._ambiguous += _is_ambiguous(record, error)

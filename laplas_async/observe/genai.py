@@ -92,7 +92,7 @@ RESPONSE: dict[str, Getter] = {
     "laplas.backoff": lambda call: call.backoff,
     "laplas.request_id": lambda call: call.request_id,
     "laplas.time_to_first_content": lambda call: call.time_to_first_content,
-    "laplas.cost_usd": lambda call: None if call.cost is None else call.cost.usd_spent,
+    "laplas.cost_usd": lambda call: call.cost_usd,
     "laplas.may_be_billed": lambda call: call.may_be_billed or None,
 }
 

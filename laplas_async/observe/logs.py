@@ -50,7 +50,7 @@ class Logs:
 
 def fields_of(call: CallRecord) -> dict[str, Any]:
     """What is known of a call, by name, without content; fields that are not known are absent."""
-    usage, cost = call.usage, call.cost
+    usage = call.usage
     fields = {
         "id": call.id,
         "outcome": call.outcome,
@@ -69,7 +69,7 @@ def fields_of(call: CallRecord) -> dict[str, Any]:
         "finish_reasons": ",".join(call.finish_reasons) or None,
         "prompt_tokens": None if usage is None else usage.prompt_tokens,
         "completion_tokens": None if usage is None else usage.completion_tokens,
-        "cost_usd": None if cost is None else cost.usd_spent,
+        "cost_usd": call.cost_usd,
         "may_be_billed": call.may_be_billed or None,
         **{f"label_{name}": value for name, value in call.labels.items()},
     }

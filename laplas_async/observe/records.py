@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from laplas_async.pacing.price import CostSource
 from laplas_async.types import Attempt, Cost, Labels, Usage
 
 Outcome = Literal["ok", "error", "truncated", "abandoned", "cancelled", "not_admitted"]
@@ -59,7 +60,8 @@ class CallRecord:
     count from the moment the last attempt was sent; a chunk with a role alone is no content.
     ``gaps`` counts the pauses between chunks by ``GAP_BOUNDS``, as the stream was read: a slow
     reader's pauses are among them; ``gap_seconds`` are the sums of each. ``usage`` and ``cost`` are
-    None if the service reported none.
+    None if the service reported none; ``cost_usd`` is the reported cost, else that by the price of
+    the call's budget, else None.
     """
 
     id: str
@@ -87,6 +89,8 @@ class CallRecord:
     finish_reasons: tuple[str, ...] = ()
     usage: Usage | None = None
     cost: Cost | None = None
+    cost_usd: float | None = None
+    cost_source: CostSource | None = None
     error_type: str | None = None
     error: str | None = None
     outcome: Outcome | None = None

@@ -16,6 +16,7 @@ from attrs import evolve
 from laplas_async.errors import LaplasError, StreamTruncatedError
 from laplas_async.observe.observer import Observers
 from laplas_async.observe.records import GAP_BOUNDS, AttemptRecord, CallRecord, Outcome
+from laplas_async.pacing.price import CostSource, Prices
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk, Labels
 
 _Phase = Literal["gate", "sent", "backoff"]
@@ -34,6 +35,7 @@ class CallTrace:
         "_observers",
         "_phase",
         "_phase_began",
+        "_prices",
         "_reserved",
         "_sent",
         "_stream",
@@ -51,10 +53,12 @@ class CallTrace:
         messages: Any,
         parameters: Mapping[str, Any],
         labels: Labels | None,
+        prices: Prices | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._observers = observers
         self._clock = clock
+        self._prices = prices
         self._began = self._phase_began = self._sent = clock()
         self._phase: _Phase = "gate"
         self._waits = {"gate": 0.0, "backoff": 0.0}  # seconds before the next attempt
@@ -149,6 +153,7 @@ class CallTrace:
             self._observers.content_known(self._call, self._messages, completion)
             self._messages = None
         received = ChatCompletion() if completion is None else completion
+        cost = self._cost(received)
         stream = self._stream
         self._observers.call_ended(
             evolve(
@@ -171,11 +176,19 @@ class CallTrace:
                 ),
                 usage=received.usage,
                 cost=received.cost,
+                cost_usd=None if cost is None else cost[0],
+                cost_source=None if cost is None else cost[1],
                 error_type=None if error is None else type(error).__name__,
                 error=str(error) if isinstance(error, LaplasError) else None,
                 outcome=outcome or _outcome(error, admitted=bool(self._attempts)),
             )
         )
+
+    def _cost(self, received: ChatCompletion) -> tuple[float, CostSource] | None:
+        if self._prices is not None:
+            return self._prices.cost(self._call.model, received.usage, received.cost)
+        reported = None if received.cost is None else received.cost.usd_spent
+        return None if reported is None else (reported, "reported")
 
     def _end_attempt(
         self, attempt: Attempt, error: BaseException | None, *, rejected: bool = False

@@ -11,7 +11,8 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
@@ -48,6 +49,7 @@ _SHARE_OF_FILES, _LEAST_FILES = 0.8, 16
 # A rule whose numbers drift by less than a twentieth is no news to subscribers.
 _SAME = 0.05
 NO_SIZE = RequestSize()
+_NO_MONEY = "the budget has no room before a call in flight ends"
 
 
 @frozen
@@ -171,6 +173,7 @@ class Gate:
         self.on_room: set[Callable[[], None]] = set()  # called when a waiting task was admitted
         self._waiting: list[tuple[int, int, asyncio.Future[Ticket]]] = []
         self._count = 0
+        self._elsewhere = 0
         self._turns = itertools.count()
         self._timer: asyncio.Handle | None = None
         self._call_later = call_later
@@ -207,8 +210,8 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait for their turn."""
-        return self._count
+        """How many tasks wait for their turn, or for what they need before they ask for it."""
+        return self._count + self._elsewhere
 
     @property
     def pace(self) -> Pace:
@@ -219,11 +222,22 @@ class Gate:
             rate=limiter.rate_per_second,
             concurrency=limiter.concurrency,
             in_flight=limiter.in_flight,
-            waiting=self._count,
+            waiting=self.waiting,
             rejected=limiter.rejections,
             rules=limiter.rules,
-            reason=decision.reason or None,
+            reason=decision.reason or (_NO_MONEY if self._elsewhere else None),
         )
+
+    @contextmanager
+    def waiting_elsewhere(self) -> Iterator[None]:
+        """Count a task as waiting before it asks for its turn: for room in a budget."""
+        self._elsewhere += 1
+        try:
+            yield
+        finally:
+            self._elsewhere -= 1
+            for wake in self.on_room:
+                wake()
 
     def subscribe(self, subscriber: LimitSubscriber) -> None:
         """Inform ``subscriber`` of each change of the learned limits, for as long as it lives."""

@@ -3,21 +3,8 @@
 from attrs import fields, frozen
 
 from laplas_async.errors import ConfigError
-from laplas_async.types import Usage
 
 DEFAULT_COST_USD = 1.0
-
-
-@frozen
-class Price:
-    """What tokens cost, in US dollars per million: those of the prompt, and those generated."""
-
-    input: float
-    output: float
-
-    def of(self, usage: Usage) -> float:
-        """The cost of a response in US dollars."""
-        return (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1e6
 
 
 @frozen

@@ -20,6 +20,7 @@ from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 from attrs import define, evolve, field, frozen
 
 from laplas_async.errors import BadRequestError, ConfigError, RunLimitError
+from laplas_async.pacing.price import Price
 from laplas_async.structured.parsing import (
     Complete,
     feedback,
@@ -33,7 +34,7 @@ from laplas_async.structured.spending import Spending
 from laplas_async.tools.arguments import calls_in
 from laplas_async.tools.calling import Approval, Caller, ToolResult, failed
 from laplas_async.tools.definition import ToolFunction, as_tools
-from laplas_async.tools.limits import DEFAULT_COST_USD, Price, RunLimits
+from laplas_async.tools.limits import DEFAULT_COST_USD, RunLimits
 from laplas_async.types import (
     ChatCompletion,
     ChatCompletionChunk,

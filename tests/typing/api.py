@@ -25,6 +25,7 @@ from laplas_async import (
     Balance,
     BatchProgress,
     BatchReport,
+    Budget,
     BudgetError,
     CallRecord,
     ChatBusyError,
@@ -229,6 +230,15 @@ async def observed() -> None:
     labels = {"job": "nightly"}
     assert_type(await client.complete("Name a river.", labels=labels), ChatCompletion)
     assert_type(client.map([{"messages": "a"}], labels=labels), OutcomeStream)
+
+
+async def capped(client: LaplasClient) -> None:
+    budget = Budget(25, {"m": Price(input=3.5, output=3.5)})
+    assert_type(budget.spent, float)
+    assert_type(budget.may_be_billed, float)
+    assert_type(await client.complete("Name a river.", budget=budget), ChatCompletion)
+    assert_type(client.map([{"messages": "a"}], budget=Budget(usd=1, price=None)), OutcomeStream)
+    LaplasClient(budget=budget)
 
 
 # --- messages and parameters ------------------------------------------------------------------

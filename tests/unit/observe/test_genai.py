@@ -100,7 +100,7 @@ def test_an_error_is_recorded_by_its_type(
 
 def test_a_cost_that_was_not_reported_is_absent() -> None:
     assert "laplas.cost_usd" not in of_response(evolve(CALL, cost=Cost(credits_used=3.0)))
-    assert of_response(evolve(CALL, cost=Cost(usd_spent=0.0)))["laplas.cost_usd"] == 0.0
+    assert of_response(evolve(CALL, cost_usd=0.0))["laplas.cost_usd"] == 0.0
 
 
 def test_gaps_are_counted_in_the_buckets_of_the_conventions() -> None:

@@ -23,6 +23,7 @@ CALL = CallRecord(
     finish_reasons=("stop",),
     usage=Usage(3, 4, 7),
     cost=Cost(usd_spent=0.25),
+    cost_usd=0.25,
     request_id="r-1",
     outcome="ok",
 )
