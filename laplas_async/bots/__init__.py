@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from laplas_async.bots.port import TypingPort as TypingPort
     from laplas_async.bots.port import Uncertain as Uncertain
     from laplas_async.bots.ports.aiogram_port import AiogramPort as AiogramPort
+    from laplas_async.bots.ports.discord_port import DiscordPort as DiscordPort
     from laplas_async.bots.ports.ptb_port import TelegramPort as TelegramPort
     from laplas_async.bots.ports.recording import PortCall as PortCall
     from laplas_async.bots.ports.recording import RecordingPort as RecordingPort
+    from laplas_async.bots.ports.slack_port import SlackPort as SlackPort
     from laplas_async.bots.ports.terminal import TerminalPort as TerminalPort
     from laplas_async.bots.schedule import Allowance as Allowance
     from laplas_async.bots.schedule import ChatPace as ChatPace
@@ -54,6 +56,7 @@ _MODULES = {
     "ChatPace": "schedule",
     "Conversation": "conversations",
     "Conversations": "conversations",
+    "DiscordPort": "ports.discord_port",
     "Gone": "port",
     "LiveText": "live_text",
     "MemoryStorage": "storage",
@@ -67,6 +70,7 @@ _MODULES = {
     "RecordingPort": "ports.recording",
     "SQLiteStorage": "sqlite_storage",
     "Shown": "live_text",
+    "SlackPort": "ports.slack_port",
     "SlowDown": "port",
     "Splitter": "splitter",
     "Storage": "storage",

@@ -21,6 +21,9 @@ _FORGIVEN = 300.0
 # Seconds of silence at least after a first refusal, so that "retry after 0" is no busy loop; it
 # grows as the interval does (test_refusals_without_a_time_become_rarer).
 _SHORTEST_SILENCE = 0.5
+# A fifth of every allowance is kept for final edits, which must not wait for the next minute
+# (test_previews_leave_a_fifth_of_an_allowance_to_final_edits).
+_KEPT_FOR_FINAL = 5
 
 
 @frozen
@@ -60,8 +63,9 @@ class _Window:
     allowance: Allowance
     times: deque[float] = Factory(deque)
 
-    def free_at(self, now: float, keep: int = 0) -> float:
-        """When the next change is allowed, if ``keep`` of the allowance are kept for later."""
+    def free_at(self, now: float, *, final: bool) -> float:
+        """When the next change is allowed."""
+        keep = 0 if final else self.allowance.count // _KEPT_FOR_FINAL
         while self.times and self.times[0] <= now - self.allowance.seconds:
             self.times.popleft()
         room = max(1, self.allowance.count - keep)
@@ -84,9 +88,7 @@ class _Chat:
         gap = min(pace.shortest, interval) if final else max(pace.shortest, interval)
         free = max(self.silent_until, self.last + gap)
         if self.window is not None:
-            # A fifth is kept for the last edits, which must not wait for the next minute.
-            keep = 0 if final else self.window.allowance.count // 5
-            free = max(free, self.window.free_at(now, keep))
+            free = max(free, self.window.free_at(now, final=final))
         return free
 
 
@@ -161,7 +163,7 @@ class Schedule:
     def _free_at(self, turn: Turn, now: float) -> float:
         free = max(self._silent_until, self._chats[turn.chat].free_at(now, final=turn.final))
         if self._budget is not None:
-            free = max(free, self._budget.free_at(now))
+            free = max(free, self._budget.free_at(now, final=turn.final))
         return free
 
     def _forget_idle(self, now: float) -> None:

@@ -7,10 +7,10 @@
 
 The same request always gets the same completion. ``Timing`` sets how fast responses are sent,
 ``Fault`` what goes wrong with them, ``HiddenLimit`` which requests are rejected with a 429
-(its module shows every kind). ``FakeTelegram`` is a chat platform, to test a bot with. The package
-imports nothing else of laplas_async, so it checks the client independently, and it refuses to be a
-model: its text is meaningless. Names are imported on first use, which keeps the pytest plugin
-cheap.
+(its module shows every kind). ``FakeTelegram``, ``FakeDiscord`` and ``FakeSlack`` are chat
+platforms, to test bots with. The package imports nothing else of laplas_async, so it checks the
+client independently, and it refuses to be a model: its text is meaningless. Names are imported on
+first use, which keeps the pytest plugin cheap.
 """
 
 from importlib import import_module
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from laplas_async.simulator.counters import Counts as Counts
     from laplas_async.simulator.counters import Seen as Seen
+    from laplas_async.simulator.discord import FakeDiscord as FakeDiscord
     from laplas_async.simulator.error_bodies import error_body as error_body
     from laplas_async.simulator.fake_server import PlatformCall as PlatformCall
     from laplas_async.simulator.fake_server import Reaction as Reaction
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from laplas_async.simulator.limits import HiddenLimit as HiddenLimit
     from laplas_async.simulator.limits import Rival as Rival
     from laplas_async.simulator.server import Simulator as Simulator
+    from laplas_async.simulator.slack import FakeSlack as FakeSlack
     from laplas_async.simulator.telegram import FakeTelegram as FakeTelegram
     from laplas_async.simulator.timing import Timing as Timing
 
 __all__ = [
     "Counts",
+    "FakeDiscord",
+    "FakeSlack",
     "FakeTelegram",
     "Fault",
     "HiddenLimit",
@@ -47,6 +51,8 @@ __all__ = [
 
 _MODULES = {
     "Counts": "counters",
+    "FakeDiscord": "discord",
+    "FakeSlack": "slack",
     "FakeTelegram": "telegram",
     "Fault": "faults",
     "HiddenLimit": "limits",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from laplas_async.bots.port import PortError, SlowDown, Uncertain
-from laplas_async.bots.ports.framework import framework
-from laplas_async.bots.ports.telegram_port import TelegramChat, refusal, unreachable
+from laplas_async.bots.ports.framework import framework, network_failure
+from laplas_async.bots.ports.telegram_port import TelegramChat, refusal
 
 _types = framework("aiogram.types", "laplas-async[telegram]")
 _errors = framework("aiogram.exceptions", "laplas-async[telegram]")
@@ -34,7 +34,7 @@ class AiogramPort(TelegramChat):
         except _errors.TelegramForbiddenError as error:
             raise refusal(error.message, formatted=formatted, forbidden=True) from error
         except _errors.TelegramNetworkError as error:
-            raise unreachable(error) from error
+            raise network_failure("Telegram", error) from error
         except (_errors.TelegramServerError, _errors.ClientDecodeError) as error:
             raise Uncertain(f"Telegram failed: {error}") from error
         except _errors.TelegramAPIError as error:

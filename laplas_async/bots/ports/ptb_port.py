@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from laplas_async.bots.port import PortError, SlowDown
-from laplas_async.bots.ports.framework import framework
-from laplas_async.bots.ports.telegram_port import TelegramChat, refusal, unreachable
+from laplas_async.bots.ports.framework import framework, network_failure
+from laplas_async.bots.ports.telegram_port import TelegramChat, refusal
 
 _telegram = framework("telegram", "python-telegram-bot>=22")
 _errors = framework("telegram.error", "python-telegram-bot>=22")
@@ -42,7 +42,7 @@ class TelegramPort(TelegramChat):
         except _errors.BadRequest as error:
             raise refusal(error.message, formatted=formatted) from error
         except _errors.NetworkError as error:  # a timeout, a lost connection, or a status of 5xx
-            raise unreachable(error) from error
+            raise network_failure("Telegram", error) from error
         except _errors.TelegramError as error:
             raise PortError(error.message) from error
 

@@ -41,8 +41,6 @@ _GROUP = ChatPace(interval=3.0, shortest=1.0, allowance=Allowance(20, 60.0))
 _BOT = Allowance(25, 1.0)
 # The indicator is shown for 5 s, a draft for 30 s.
 _TYPING, _DRAFT_LIFETIME = 4.0, 30.0
-# Seconds after which a request is repeated that certainly did not reach Telegram.
-_UNREACHABLE = 2.0
 
 _MESSAGE_GONE = (
     "message to edit not found",
@@ -244,7 +242,7 @@ class TelegramChat:
     async def _call(self, kind: str, parameters: Mapping[str, Any], *, formatted: bool) -> Any:
         """Make a request: "send" (returns the id), "edit", "draft" or "typing".
 
-        Raises ``PortError``; ``unreachable`` and ``refusal`` say which.
+        Raises ``PortError``; ``network_failure`` and ``refusal`` say which.
         """
         raise NotImplementedError
 
@@ -254,17 +252,3 @@ class TelegramChat:
         """The group has become a supergroup: try again there."""
         self.chat_id = chat_id
         return SlowDown(0, message="the group has got another id")
-
-
-def unreachable(error: Exception) -> PortError:
-    """The network failed: what is known not to have been sent may be sent again."""
-    causes, cause = [], error.__cause__ or error.__context__
-    while cause is not None:
-        causes.append(type(cause).__name__)
-        cause = cause.__cause__ or cause.__context__
-    not_sent = {"ClientConnectorError", "ConnectionTimeoutError", "ConnectError", "ConnectTimeout"}
-    not_sent |= {"PoolTimeout", "ClientConnectorDNSError", "ClientConnectorSSLError"}
-    not_sent |= {"ClientProxyConnectionError"}
-    if not_sent.intersection(causes):
-        return SlowDown(_UNREACHABLE, message=f"Telegram cannot be reached: {error}")
-    return Uncertain(f"Telegram did not respond: {error}")
