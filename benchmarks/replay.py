@@ -7,7 +7,8 @@ The base URL says what is answered to a POST of anything at all:
 
 - ``/burst/SHAPE/EVENTS/v1``: a stream of so many content chunks, as fast as the socket takes them,
   in transfer chunks of 16 KiB that end anywhere in an event, as a proxy would cut it. The shape is
-  ``openai`` (what all other streams have), ``obfuscated``, ``together`` or ``fresh``.
+  ``openai`` (what all other streams have), ``obfuscated``, ``together``, ``fresh``,
+  ``reasoning``, ``tool-call`` or ``logprobs``; the text is then that of the thoughts or arguments.
 - ``/slow/STREAMS/EVENTS/MILLISECONDS/v1``: a stream with one event in so many milliseconds, each a
   transfer chunk of its own. The first content comes at once; the others begin when so many streams
   are open (or when no other has come for 5 seconds), for all of them together. One timer drives
@@ -162,7 +163,49 @@ class Fresh(OpenAI):
         return b"data: %b\n\n" % _json({**new, "choices": choices, **more})
 
 
-SHAPES = {"openai": OpenAI, "obfuscated": Obfuscated, "together": Together, "fresh": Fresh}
+class Reasoning(OpenAI):
+    """The model's thoughts, token by token, in a field of their own."""
+
+    def content(self, token: str) -> bytes:
+        """A piece of the thoughts."""
+        return self.event(_choice(content=None, reasoning_content=token))
+
+
+class ToolCall(OpenAI):
+    """One tool call whose arguments arrive token by token."""
+
+    def first(self) -> bytes:
+        """The role, and the name of the function."""
+        function = {"name": "write", "arguments": ""}
+        call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+        return self.event(_choice(role="assistant", content=None, tool_calls=[call]))
+
+    def content(self, token: str) -> bytes:
+        """A piece of the arguments."""
+        return self.event(_choice(tool_calls=[{"index": 0, "function": {"arguments": token}}]))
+
+
+class Logprobs(OpenAI):
+    """The text with the log probability of each token, without alternatives."""
+
+    def content(self, token: str) -> bytes:
+        """A piece of the text."""
+        probability = round(-5 * self._random.random(), 6)
+        data = list(token.encode())
+        found = {"token": token, "logprob": probability, "bytes": data, "top_logprobs": []}
+        logprobs = {"content": [found], "refusal": None}
+        return self.event({**_choice(content=token), "logprobs": logprobs})
+
+
+SHAPES = {
+    "openai": OpenAI,
+    "obfuscated": Obfuscated,
+    "together": Together,
+    "fresh": Fresh,
+    "reasoning": Reasoning,
+    "tool-call": ToolCall,
+    "logprobs": Logprobs,
+}
 
 
 def frames(data: bytes) -> bytes:

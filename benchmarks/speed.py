@@ -18,6 +18,8 @@ under uvloop as well, and are compared with the loop under uvloop.
   that arrives as fast as it is read.
 - burst-obfuscated, burst-together, burst-fresh (with ``--cases``): the same with events in which
   other fields change as well as the text, see ``replay.py``.
+- burst-reasoning, burst-tool-call, burst-logprobs (with ``--cases``): the same with reasoning,
+  fragments of a tool call, or log probabilities; of the hand-written loop and ours only.
 - slow: the same for 200 concurrent streams with a chunk every 20 ms each, measured from when all
   of them are open. The server waits for that, so a client that starts carefully (ours) has done so
   before.
@@ -118,10 +120,21 @@ CASES = (
     ),
     Case(name="import", heading="import, s", target=1.5, digits=3),
 )
+OWN_SHAPES = ("reasoning", "tool-call", "logprobs")  # of the loop and ours alone
 # The burst again, as other servers write their events; selected by name.
 SHAPES = tuple(
     evolve(CASES[0], name=f"burst-{shape}", heading=f"burst {shape}, µs an event", shape=shape)
     for shape in ("obfuscated", "together", "fresh")
+) + tuple(
+    # Each chunk holds more than text, which both build and read.
+    evolve(
+        CASES[0],
+        name=f"burst-{shape}",
+        heading=f"burst {shape}, µs an event",
+        shape=shape,
+        target=1.5,
+    )
+    for shape in OWN_SHAPES
 )
 QUICK = ("burst", "plain", "import")
 
@@ -138,6 +151,10 @@ class Client:
     uvloop: bool = False
     without: tuple[str, ...] = ()  # cases that do not apply to it
     needs: tuple[str, ...] = field(factory=tuple)
+
+    def skips(self, case: Case) -> bool:
+        """Whether it does not run in a case."""
+        return case.name in self.without or (case.shape in OWN_SHAPES and self.heavy)
 
     @property
     def missing(self) -> str | None:
@@ -374,7 +391,7 @@ class Results:
                 }
                 for client in self.clients
                 for case in self.cases
-                if case.name not in client.without
+                if not client.skips(case)
             ],
         }
 
@@ -384,7 +401,7 @@ class Results:
             if client.key != OURS:
                 continue
             for case in self.cases:
-                if case.name in client.without:
+                if client.skips(case):
                     continue
                 ratio = self.ratio(client, case)
                 if ratio is None:
@@ -427,7 +444,7 @@ def measure(results: Results, rounds: int) -> None:
             for case in results.cases:
                 for client in results.clients:
                     place = (client.key, case.name)
-                    if case.name in client.without or place in results.failed:
+                    if client.skips(case) or place in results.failed:
                         continue
                     try:
                         value = run(client, case, url)

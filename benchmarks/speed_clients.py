@@ -80,6 +80,23 @@ class Calls(NamedTuple):
     ask: Callable[[], Awaitable[str]]
 
 
+def arguments_of(chunk: Any) -> str:
+    """The arguments that a chunk of ours adds."""
+    return "".join(
+        call.function.arguments or ""
+        for choice in chunk.choices
+        for call in choice.delta.tool_calls or ()
+    )
+
+
+# What a chunk of ours adds, and the whole, by the shape of the events.
+OUR_PIECES: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
+    "openai": (lambda chunk: chunk.text, lambda completion: completion.text),
+    "reasoning": (lambda chunk: chunk.reasoning, lambda completion: completion.message.reasoning),
+    "tool-call": (arguments_of, lambda completion: completion.tool_calls[0].function.arguments),
+}
+
+
 # --- the clients ------------------------------------------------------------------------------
 
 
@@ -120,6 +137,12 @@ async def by_hand(job: Job) -> AsyncIterator[Calls]:
     aiohttp: Any = importlib.import_module("aiohttp")
     orjson: Any = importlib.import_module("orjson")
     url = f"{job.base_url}/chat/completions"
+    read: Callable[[dict[str, Any]], str | None] = {
+        "reasoning": lambda delta: delta.get("reasoning_content"),
+        "tool-call": lambda delta: (
+            call[0]["function"].get("arguments") if (call := delta.get("tool_calls")) else None
+        ),
+    }.get(job.shape, lambda delta: delta.get("content"))
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=HEADERS, connector=connector) as session:
 
@@ -135,7 +158,7 @@ async def by_hand(job: Job) -> AsyncIterator[Calls]:
                             break
                         chunk = orjson.loads(event[6:])
                         for choice in chunk["choices"]:
-                            content = choice["delta"].get("content")
+                            content = read(choice["delta"])
                             if content:
                                 parts.append(content)
             return "".join(parts)
@@ -154,6 +177,7 @@ async def ours(job: Job) -> AsyncIterator[Calls]:
     """``laplas_async``: retries, gate, timeouts and the accumulator at their defaults."""
     laplas: Any = importlib.import_module("laplas_async")
     settings: dict[str, Any] = {}
+    piece, whole = OUR_PIECES.get(job.shape, OUR_PIECES["openai"])
     if job.streams > 1000:
         limit: Any = importlib.import_module("laplas_async.pacing.limiter")
         limiter = limit.Limiter(laplas.Limits(), ceiling=job.streams)
@@ -165,8 +189,8 @@ async def ours(job: Job) -> AsyncIterator[Calls]:
             async with client.stream(PROMPT) as response:
                 begun()
                 async for chunk in response:
-                    length += len(chunk.text)
-                text: str = (await response.completion()).text
+                    length += len(piece(chunk))
+                text: str = whole(await response.completion())
             if length != len(text):
                 raise AssertionError(f"chunks of {length} characters, a completion of {len(text)}")
             return text

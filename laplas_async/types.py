@@ -407,16 +407,23 @@ class ChatCompletionChunk:
     @property
     def reasoning(self) -> str:
         """The thoughts that this chunk adds to choice 0; "" if it adds none."""
-        return "".join(choice.delta.reasoning or "" for choice in self.choices if not choice.index)
+        choices = self.choices
+        if len(choices) == 1:  # as for ``text``
+            choice = choices[0]
+            text = choice.delta.extra.get(REASONING_FIELDS[0])
+            if type(text) is not str or not text:
+                text = choice.delta.reasoning or ""
+            return "" if choice.index else text
+        return "".join(choice.delta.reasoning or "" for choice in choices if choice.index == 0)
 
 
 # The same thoughts by the names that services give them; a service that sends several repeats
 # itself. The last is Ollama's.
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 
 
 def _reasoning(extra: Mapping[str, Any], parts: Sequence[Any] | None) -> str | None:
-    for name in _REASONING_FIELDS:
+    for name in REASONING_FIELDS:
         if isinstance(text := extra.get(name), str) and text:
             return text
     details = extra.get("reasoning_details")  # OpenRouter: text, summaries, encrypted data

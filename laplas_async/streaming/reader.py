@@ -109,7 +109,7 @@ class StreamReader:
         # shortly, and cost half of what hundreds at once do.
         self._ready: list[Any] = []
         self._chunk_of: Callable[[Any], ChatCompletionChunk] = _no_form
-        self._index = 0  # the choice of such items
+        self._index: int | None = 0  # the choice to whose content such items belong
         # Reads bytes that are exactly one event of the known form, as they mostly are when tokens
         # arrive slowly; None while anything else may follow.
         self._read_single: SingleReader | None = None
@@ -300,7 +300,7 @@ class StreamReader:
             form.add(items, self.accumulator)
             if self.recorder is not None:
                 self.recorder.texts(len(items))
-            self._chunk_of, self._index = form.chunk, form.index
+            self._chunk_of, self._index = form.chunk, form.text_index
             self._ready[:0] = items[::-1]
             return True
         block = self._blocks[self._at]

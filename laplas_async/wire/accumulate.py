@@ -4,9 +4,9 @@ It refuses to decide whether the stream was complete: it returns what has been r
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from laplas_async.types import (
     ChatCompletion,
@@ -25,6 +25,30 @@ from laplas_async.wire.tool_calls import GrowingCall, GrowingCalls
 
 # Pieces of a text before they are joined: fewer keep the last join short, more keep adding cheap.
 _MOST_PIECES = 4096
+
+
+@frozen
+class TextPlace:
+    """Which growing text of a choice: its content, a field of reasoning, a call's arguments.
+
+    ``field`` is the name in the JSON; ``call`` the index of the tool call.
+    """
+
+    field: str
+    call: int | None = None
+
+    def read(self, chunk: ChatCompletionChunk) -> str:
+        """The text that a chunk with one choice adds in this place."""
+        delta = chunk.choices[0].delta
+        if self.call is not None:
+            function = delta.tool_calls[0].function if delta.tool_calls else None
+            text: Any = None if function is None else function.arguments
+        else:
+            text = delta.content if self.field == "content" else delta.extra.get(self.field)
+        return text if type(text) is str else ""
+
+
+CONTENT: Final = TextPlace("content")
 
 
 class Accumulator:
@@ -61,29 +85,39 @@ class Accumulator:
                 choice = self._choices[delta.index] = _Choice()
             choice.add(delta)
 
-    def extend(self, index: int, texts: Iterable[str]) -> None:
+    def extend(self, index: int, texts: Iterable[str], place: TextPlace = CONTENT) -> None:
         """Add texts to a choice that has begun; the fast way for chunks that add nothing else."""
-        pieces = self.pieces(index)
+        pieces = self.pieces(index, place)
         before = len(pieces)
         pieces += filter(None, texts)
         if len(pieces) > before and (end := self._choices[index].end).reason is not None:
             end.invalidate()
 
-    def pieces(self, index: int) -> list[str]:
-        """The text of a choice that has begun, in pieces; append more that are not empty.
+    def extend_logprobs(self, index: int, more: Iterable[Logprobs]) -> None:
+        """Add log probabilities to a choice that has begun."""
+        choice = self._choices[index]
+        for logprobs in more:
+            choice.add_logprobs(logprobs)
+
+    def pieces(self, index: int, place: TextPlace = CONTENT) -> list[str]:
+        """A text of a choice that has begun, in pieces; append more that are not empty.
 
         For a choice without a finish reason (``can_end``). Call it again from time to time: it
         joins many pieces into one, so that memory and the last join stay small.
         """
         choice = self._choices[index]
+        if place.call is not None:
+            return (choice.calls or GrowingCalls()).arguments(place.call)
+        if place.field != "content":
+            return choice.message_extra.texts.setdefault(place.field, [])
         if len(choice.content) > _MOST_PIECES:
             choice.gather()
         return choice.content
 
     @property
     def size(self) -> int:
-        """The number of pieces in which the text of all choices was received."""
-        return sum(choice.gathered + len(choice.content) for choice in self._choices.values())
+        """The number of pieces in which the texts of all choices were received."""
+        return sum(choice.size for choice in self._choices.values())
 
     @property
     def started(self) -> bool:
@@ -213,7 +247,7 @@ class _Choice:
         if piece.finish_reason is not None or self.end.reason is not None:
             self._add_reason(piece)
         if piece.logprobs is not None:
-            self._add_logprobs(piece.logprobs)
+            self.add_logprobs(piece.logprobs)
         if piece.extra:
             self.extra.update(piece.extra)
 
@@ -249,6 +283,12 @@ class _Choice:
             )
 
     @property
+    def size(self) -> int:
+        size = self.gathered + len(self.content)
+        size += sum(map(len, self.message_extra.texts.values()))
+        return size + (0 if self.calls is None else self.calls.size)
+
+    @property
     def has_answer(self) -> bool:
         """Whether text, a refusal or a tool call has been received, not only thoughts."""
         return bool(
@@ -276,7 +316,7 @@ class _Choice:
             extra = {name: value for name, value in extra.items() if name != "function_call"}
         self.message_extra.add(extra)
 
-    def _add_logprobs(self, more: Logprobs) -> None:
+    def add_logprobs(self, more: Logprobs) -> None:
         if self.logprobs is None:
             self.logprobs = Logprobs()
         self.logprobs.content = _extended(self.logprobs.content, more.content)

@@ -62,6 +62,15 @@ class GrowingCalls:
     calls: list[GrowingCall] = field(factory=list)
     _by_index: dict[int, GrowingCall] = field(factory=dict)
 
+    def arguments(self, index: int) -> list[str]:
+        """The arguments of the call at an index, in pieces; append more that are not empty."""
+        return self._by_index[index].arguments
+
+    @property
+    def size(self) -> int:
+        """The number of pieces in which the arguments of all calls were received."""
+        return sum(len(call.arguments) for call in self.calls)
+
     def add(self, fragments: Sequence[ToolCallDelta]) -> None:
         """Add the fragments of one chunk."""
         named: list[GrowingCall] = []  # calls that this chunk named

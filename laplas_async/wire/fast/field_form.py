@@ -1,11 +1,12 @@
 """``FieldForm``: events that differ in more than their text: an id, a time, padding, a number.
 
 The places are learned from two events: what differs between them is a place if it is one whole JSON
-string or integer. Where everything else is identical, only these are decoded, and put where
-``decode`` puts them. Like ``text_form``, which reads events without such places, it refuses to
-guess.
+string or integer, or the log probabilities. Where everything else is identical, only these are
+decoded, and put where ``decode`` puts them. Like ``text_form``, which reads events without such
+places, it refuses to guess.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
@@ -13,14 +14,26 @@ from typing import Any, Final, Self
 import orjson
 
 from laplas_async.types import ChatCompletionChunk
-from laplas_async.wire.accumulate import Accumulator
-from laplas_async.wire.fast.decode import direct_chunk
-from laplas_async.wire.fast.text_form import LARGEST_EVENT, PREFIX, SingleReader, adds_text, maker
+from laplas_async.wire.accumulate import CONTENT, Accumulator, TextPlace
+from laplas_async.wire.codec import DecodeError, structure
+from laplas_async.wire.fast.decode import direct_chunk, direct_logprobs
+from laplas_async.wire.fast.text_form import (
+    LARGEST_EVENT,
+    PREFIX,
+    SingleReader,
+    maker,
+    text_place,
+)
 
 _TOKENS: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[0-9]+|[^"0-9]+|"'
 _QUOTE: Final = b'"'
 _MOST_PLACES: Final = 8  # events with more of them gain nothing over the general path
 _MARK: Final = 7_000_000_000_000_000_000  # a number that no event contains
+_LOGPROBS: Final = b'"logprobs":'
+# In place of log probabilities while a form is learned: bytes that no JSON contains, and a value
+# by which they are found in the chunk.
+_CUT: Final = b'"\0"'
+_SAMPLE: Final = b'{"content":[],"?":1}'
 
 
 class FieldForm:
@@ -29,7 +42,17 @@ class FieldForm:
     A ``Form`` (see ``learner``) whose items are lists of values.
     """
 
-    __slots__ = ("_first", "_make", "_others", "_text_at", "index", "sample", "used")
+    __slots__ = (
+        "_first",
+        "_logprobs_at",
+        "_make",
+        "_others",
+        "_place",
+        "_text_at",
+        "index",
+        "sample",
+        "used",
+    )
 
     def __init__(
         self,
@@ -44,7 +67,10 @@ class FieldForm:
         self._others = tuple(zip(literals[1:], kinds, last, strict=True))
         self.used = False  # an event has been read by it
         self.index = known.choices[0].index  # of the choice to which the texts belong
-        self._text_at, make = _maker(known, [_mark(at, kinds[at]) for at in range(len(kinds))])
+        self._place = text_place(known, logprobs=True) or CONTENT
+        self._logprobs_at = kinds.index(dict) if dict in kinds else None
+        marks = [_mark(at, kind) for at, kind in enumerate(kinds)]
+        self._text_at, make = _maker(known, marks, self._place, self._logprobs_at)
         self._make: Any = make
 
     @classmethod
@@ -52,11 +78,14 @@ class FieldForm:
         """The form of two events, ``chunk`` being that of the second; None if they have none."""
         if len(block) > LARGEST_EVENT or not block.startswith(PREFIX) or not _adds_only_text(chunk):
             return None
-        tokens = re.compile(_TOKENS).findall(block)
-        others = re.compile(_TOKENS).findall(before)
+        cut, cut_before = block, before
+        if chunk.choices[0].logprobs is not None:
+            cut, cut_before = _without_logprobs(block), _without_logprobs(before)
+        tokens = re.compile(_TOKENS).findall(cut)
+        others = re.compile(_TOKENS).findall(cut_before)
         if len(tokens) != len(others):
             return None
-        places = [at for at, token in enumerate(tokens) if token != others[at]]
+        places = [at for at, token in enumerate(tokens) if token != others[at] or token == _CUT]
         kinds = [kind for at in places if (kind := _kind(tokens[at], others[at])) is not None]
         if not 0 < len(places) == len(kinds) <= _MOST_PLACES:
             return None
@@ -68,20 +97,22 @@ class FieldForm:
                 literals[-1] += token
                 continue
             kind = kinds[number]
-            marked[at] = orjson.dumps(_mark(number, kind))
-            quote = (
-                _QUOTE if kind is str else b""
-            )  # the quotes of a string are not part of its place
+            marked[at] = _SAMPLE if kind is dict else orjson.dumps(_mark(number, kind))
+            # The quotes of a string are not part of its place.
+            quote = _QUOTE if kind is str else b""
             literals[-1] += quote
             literals.append(quote)
             number += 1
         # Proof: other values put in these places are found in the chunk, which shows where.
         try:
             body = orjson.loads(b"".join(marked)[len(PREFIX) :])
-        except orjson.JSONDecodeError:
+            known = direct_chunk(body) or structure(body, ChatCompletionChunk)
+        except (DecodeError, orjson.JSONDecodeError):
             return None
-        known = direct_chunk(body) if type(body) is dict else None
-        if known is None or not _adds_only_text(known):
+        if not _adds_only_text(known):
+            return None
+        logprobs = known.choices[0].logprobs
+        if dict in kinds and (logprobs is None or logprobs.extra != {"?": 1}):
             return None
         try:
             form = cls(block, literals, kinds, known)
@@ -89,6 +120,11 @@ class FieldForm:
             return None
         values = form._values(block)
         return form if values is not None and form.chunk(values) == chunk else None
+
+    @property
+    def text_index(self) -> int | None:
+        """None: its items are not texts."""
+        return None
 
     @property
     def chunk(self) -> Callable[[Any], ChatCompletionChunk]:
@@ -110,7 +146,9 @@ class FieldForm:
         """Add its items to the completion: all texts, and the last value of all other places."""
         *before, last = items
         at = self._text_at
-        accumulator.extend(self.index, [item[at] for item in before])
+        accumulator.extend(self.index, [item[at] for item in before], self._place)
+        if (of := self._logprobs_at) is not None:
+            accumulator.extend_logprobs(self.index, [item[of] for item in before])
         accumulator.add(self.chunk(last))
 
     def single_reader(self, accumulator: Accumulator) -> SingleReader:
@@ -147,6 +185,13 @@ class FieldForm:
                     return None
                 if kind is str:
                     value = loads(block[begin - 1 : end + 1])
+                elif kind is dict:
+                    value = direct_logprobs(loads(block[begin:end]))
+                    if value is None:
+                        return None
+                    values.append(value)
+                    begin = end + len(literal)
+                    continue
                 else:
                     number = block[begin:end]
                     value = loads(number) if number.isdigit() else None
@@ -159,8 +204,24 @@ class FieldForm:
         return values
 
 
+def _without_logprobs(block: bytes) -> bytes:
+    """The event with a mark for the log probabilities, the only ones in it; else as it is."""
+    before, key, value = block.partition(_LOGPROBS)
+    if not key or block.count(_LOGPROBS) != 1 or _CUT in block:
+        return block
+    try:
+        text = value.decode().lstrip()
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return block
+    blanks = value[: len(value) - len(value.lstrip())]
+    return before + key + blanks + _CUT + text[end:].encode()
+
+
 def _kind(token: bytes, other: bytes) -> type | None:
     """The type of a place in which these two tokens were found; None: it must not change."""
+    if token == other == _CUT:
+        return dict
     if len(token) > 1 and len(other) > 1 and token[:1] == other[:1] == _QUOTE:
         return str
     return int if token.isdigit() and other.isdigit() else None
@@ -171,7 +232,10 @@ def _mark(at: int, kind: type) -> str | int:
 
 
 def _maker(
-    known: ChatCompletionChunk, marks: list[str | int]
+    known: ChatCompletionChunk,
+    marks: list[str | int],
+    place: TextPlace,
+    logprobs_at: int | None,
 ) -> tuple[int, Callable[[list[Any]], ChatCompletionChunk]]:
     """A function that makes the chunk of some values, and which of them is the text.
 
@@ -179,18 +243,21 @@ def _maker(
     """
     choice = known.choices[0]
     delta = choice.delta
-    text_at = marks.index(delta.content or "") if delta.content in marks else -1
+    text = place.read(known)
+    text_at = marks.index(text) if text in marks else -1
     fields = _found(marks, {name: getattr(known, name) for name in ("id", "created", "model")})
     extra = _found(marks, known.extra)
     choice_extra = _found(marks, choice.extra)
-    delta_extra = _found(marks, delta.extra)
+    others = {name: value for name, value in delta.extra.items() if name != place.field}
+    delta_extra = _found(marks, others)
     places = [
         text_at,
         *(at for some in (fields, extra, choice_extra, delta_extra) for _, at in some),
+        *(() if logprobs_at is None else (logprobs_at,)),
     ]
     if sorted(places) != list(range(len(marks))):
         raise LookupError
-    make = maker(known)
+    make = maker(known, place)
 
     def chunk(values: list[Any]) -> ChatCompletionChunk:
         made = make(values[text_at])
@@ -202,6 +269,8 @@ def _maker(
             made.choices[0].extra[name] = values[at]
         for name, at in delta_extra:
             made.choices[0].delta.extra[name] = values[at]
+        if logprobs_at is not None:
+            made.choices[0].logprobs = values[logprobs_at]
         return made
 
     return text_at, chunk
@@ -217,8 +286,13 @@ def _found(marks: list[str | int], values: dict[str, Any]) -> list[tuple[str, in
 
 
 def _adds_only_text(chunk: ChatCompletionChunk) -> bool:
-    """Whether the chunk adds its text, and everything else in it replaces earlier values."""
+    """Whether the chunk adds its text, and everything else in it replaces earlier values.
+
+    Log probabilities, which accumulate too, are added one by one.
+    """
+    place = text_place(chunk, logprobs=True)
     # Unknown texts in a delta accumulate, as reasoning does, so that each of them counts.
-    return adds_text(chunk) and not any(
-        value and type(value) is str for value in chunk.choices[0].delta.extra.values()
+    return place is not None and not any(
+        value and type(value) is str and name != place.field
+        for name, value in chunk.choices[0].delta.extra.items()
     )

@@ -33,6 +33,11 @@ class Form(Protocol):
         ...
 
     @property
+    def text_index(self) -> int | None:
+        """The choice to whose content its items belong, if they are texts of it."""
+        ...
+
+    @property
     def sample(self) -> bytes:
         """An event of this form."""
         ...
@@ -85,7 +90,8 @@ class FormLearner:
         """
         if isinstance(self.form, TextForm) and not self.form.agrees(chunk):
             self._before, self.form = self.form.sample, None
-        if not any(choice.delta.content for choice in chunk.choices):
+        deltas = [choice.delta for choice in chunk.choices]
+        if not any(delta.content or delta.extra or delta.tool_calls for delta in deltas):
             return
         form = self.form
         used = form is not None and form.used

@@ -112,7 +112,15 @@ NOT_LEARNED: dict[str, Any] = {
     "two choices": HEAD | {"choices": [{"index": 0, "delta": {"content": "a"}}] * 2},
     "a tool call": HEAD | {"choices": [{"delta": {"content": "", "tool_calls": [{"id": "t"}]}}]},
     "thoughts beside the content": HEAD
-    | {"choices": [{"delta": {"content": "", "reasoning_content": "hm"}}]},
+    | {"choices": [{"delta": {"content": "a", "reasoning_content": "hm"}}]},
+    "thoughts under two names": HEAD
+    | {"choices": [{"delta": {"content": "", "reasoning_content": "hm", "reasoning": "hm"}}]},
+    "a call with an id": HEAD
+    | {
+        "choices": [
+            {"delta": {"tool_calls": [{"index": 0, "id": "t", "function": {"arguments": "a"}}]}}
+        ]
+    },
     "log probabilities": HEAD
     | {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]},
     "the end": HEAD | {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]},
