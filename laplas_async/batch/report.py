@@ -9,9 +9,10 @@ from attrs import field, frozen
 
 from laplas_async.pacing.gate import Pace
 
-Ending = Literal["done", "interrupted", "max_errors", "same_failure"]
+Ending = Literal["done", "interrupted", "max_errors", "same_failure", "long_wait"]
 """Why a batch ended: every row has a result; it was interrupted; too many rows failed; consecutive
-rows failed for one reason that does not depend on the row (a bad key, no credits)."""
+rows failed for one reason that does not depend on the row (a bad key, no credits); the service asks
+to wait longer than the client's ``RetryPolicy.max_retry_after`` allows."""
 
 
 @frozen(kw_only=True)
@@ -88,7 +89,7 @@ class Quantiles:
 class BatchReport:
     """A batch at its end. ``rows``: how many were read; all of them, if ``ending`` is done.
 
-    ``reason``: why it stopped early, for ``max_errors`` and ``same_failure``. ``failures``: how
+    ``reason``: why it stopped early, unless it was interrupted. ``failures``: how
     many rows failed, by the name of the error; ``advice``: what to do about each, by the same name.
     ``latency``: seconds from a row's last attempt being sent to its completion; ``first_token``: to
     its first content, for streamed rows. ``rejected``: requests that the service rejected with 429;

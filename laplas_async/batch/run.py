@@ -77,7 +77,9 @@ async def run_batch(
     batch = _Batch(
         client,
         spec,
-        RunStats(asyncio.get_running_loop().time, max_errors),
+        RunStats(
+            asyncio.get_running_loop().time, max_errors, max_wait=client.retry.max_retry_after
+        ),
         stream=stream,
         settings={} if labels is None else {"labels": labels},
     )
@@ -194,6 +196,8 @@ class _Batch:
             self._stats.ending = ending
             self._reader.stop()
             self._scheduler.wake()
+        if ending == "long_wait" and not self._gate.pace.in_flight:
+            self._over.set()  # rows that wait at the gate would wait in vain
 
     def _fail(self, error: BaseException, *, at_once: bool) -> None:
         """The batch cannot go on; what is in flight may end first, if it can be saved."""
@@ -208,7 +212,8 @@ class _Batch:
         output, stats = self._work.output, self._stats
         if output is None:
             return
-        if stats.is_read and not self._work.rows and self._failure is None:
+        is_done = stats.is_read and not self._work.rows and self._failure is None
+        if is_done and stats.ending != "long_wait":
             stats.ending, stats.reason = "done", ""  # even if it was to stop
             output.writer.close(index=self._reader.index, ordered=self._ordered)
         else:

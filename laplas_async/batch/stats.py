@@ -5,6 +5,7 @@ Plain arithmetic in constant memory. It refuses to know how rows are sent.
 
 import itertools
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -169,12 +170,23 @@ class _SameFailure:
 
 
 class RunStats:
-    """The sums of one run. ``max_errors``: after this many failures, ``ending`` is set."""
+    """The sums of one run, and whether it should end early.
 
-    def __init__(self, clock: Callable[[], float], max_errors: int | None = None) -> None:
+    ``ending`` is set after ``max_errors`` failures, and when the service asks to wait longer than
+    ``max_wait`` seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        max_errors: int | None = None,
+        *,
+        max_wait: float = math.inf,
+    ) -> None:
         self._clock = clock
         self._started = clock()
         self._max_errors = max_errors
+        self._max_wait = max_wait
         self.ending: Ending | None = None
         self.reason = ""
         self.read = 0  # rows of the input
@@ -212,6 +224,15 @@ class RunStats:
         self.usage.add_attempts(error.attempts)
         name = type(error).__name__
         self.rows.bad += isinstance(error, ConfigError)
+        wait = getattr(error, "retry_after", None)
+        if wait is not None and wait > self._max_wait:
+            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + wait))
+            self._end(
+                "long_wait",
+                f"the service asks to wait {wait:,.0f} s, until {until}, longer than the"
+                f" {self._max_wait:,.0f} s of RetryPolicy.max_retry_after: {error.message};"
+                f" wait until then, {_RERUN}",
+            )
         if self._same_failure.add(error):
             reason = f"{_SAME_FAILURES} consecutive rows failed: {error.message}"
             self._end("same_failure", f"{reason}; {advice_for(name)}")

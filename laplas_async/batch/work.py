@@ -158,7 +158,9 @@ class RowWork:
         result.limit = self._changed_limit()
         if self.output is not None:
             self.output.writer.put(result)
-        if self._stats.ending is not None and not self.stopping:
+        if self._stats.ending is not None and (
+            not self.stopping or self._stats.ending == "long_wait"
+        ):
             self._stop()
 
     def _changed_limit(self) -> LearnedLimit | None:

@@ -328,6 +328,25 @@ async def test_a_bad_key_ends_it_early(files: Files, simulator: Simulator) -> No
     assert len(files.ids()) == 1000
 
 
+async def test_a_wait_that_is_longer_than_allowed_ends_it_early_with_the_time(
+    files: Files, client: LaplasClient, simulator: Simulator
+) -> None:
+    """No row that waits at the gate is kept waiting in vain; the same call sends them later."""
+    files.write(*questions(40))
+    simulator.script_always(Fault.status(429, retry_after=86_400))
+    report = await run(files, client)
+    assert report.ending == "long_wait"
+    assert "86,400 s" in report.reason
+    assert "max_retry_after" in report.reason
+    assert client.pace.waiting == client.pace.in_flight == 0
+    assert len(files.ids()) == report.counts.failed < 40
+    simulator.script_always(None)
+    async with LaplasClient("test-key-that-never-shows", simulator.base_url) as other:
+        report = await run(files, other, retry_failed=True)
+    assert report.ok
+    assert len(files.ids()) == 40
+
+
 async def test_a_client_that_is_closed_ends_it(files: Files, client: LaplasClient) -> None:
     files.write(*questions(100))
     await client.aclose()

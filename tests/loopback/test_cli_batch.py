@@ -277,6 +277,16 @@ def test_too_many_failures_end_it_early(service: Simulator, job: Job) -> None:
     assert len(set(job.answers)) == 10
 
 
+def test_a_retry_after_of_a_day_ends_it_early_with_the_reason_and_the_time(
+    service: Simulator, job: Job
+) -> None:
+    service.script_always(Fault.status(429, retry_after=86_400))
+    code, _, err = job.run("--concurrency", "1")
+    assert code == STOPPED_EARLY
+    assert "the service asks to wait 86,400 s, until 2" in err
+    assert service.counts.requests < 10
+
+
 def test_a_wrong_key_ends_it_early_and_never_shows(
     service: Simulator, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
