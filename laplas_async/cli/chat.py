@@ -1,5 +1,7 @@
 """``laplas chat``: one prompt, or a conversation, with the answer streamed.
 
+The model's reasoning is shown dimmed, on a terminal alone.
+
 Options are named like the API's fields and passed on unchanged. It refuses to check ranges, which
 the library does, and to keep a conversation anywhere but in memory.
 """
@@ -238,9 +240,13 @@ class _Conversation:
     async def _stream(self, messages: Sequence[Message], clock: "_Clock") -> ChatCompletion:
         stream: ChatStream = self.client.stream(messages, **self._parameters)
         async with stream:
-            async for text in stream.text():
-                clock.see_text()
-                self.output.write(text)
+            async for chunk in stream:
+                if reasoning := chunk.reasoning:
+                    clock.see_token()
+                    self.output.write_reasoning(reasoning)
+                if text := chunk.text:
+                    clock.see_token()
+                    self.output.write(text)
             return await stream.completion()
 
     def _write_whole(self, completion: ChatCompletion) -> None:
@@ -248,6 +254,7 @@ class _Conversation:
             ascii_only = not self.output.is_unicode  # then nothing needs replacing
             self.output.write(json.dumps(to_dict(completion), ensure_ascii=ascii_only) + "\n")
         else:
+            self.output.write_reasoning(completion.message.reasoning or "")
             self.output.write(completion.text)
 
     def _report(self, completion: ChatCompletion, clock: "_Clock") -> None:
@@ -272,7 +279,7 @@ class _Clock:
     first: float | None = None
     ended: float = 0.0
 
-    def see_text(self) -> None:
+    def see_token(self) -> None:
         if self.first is None:
             self.first = time.perf_counter()
 
@@ -299,6 +306,12 @@ def _stats(completion: ChatCompletion, clock: _Clock) -> list[str]:
             f"usage: {usage.prompt_tokens} prompt + {usage.completion_tokens} completion"
             f" = {usage.total_tokens} tokens"
         )
+        for name, count in (
+            ("reasoning tokens", usage.reasoning_tokens),
+            ("cached tokens", usage.cached_tokens),
+        ):
+            if count:
+                lines.append(f"{name}: {count}")
     if completion.cost is not None:
         for name, value in (
             ("credits used", completion.cost.credits_used),

@@ -15,6 +15,7 @@ from laplas_async.errors import LaplasError, StreamError
 # A model's text is not trusted: no escape sequence in it may move the cursor, set a title or fill
 # the clipboard. Tabs and line ends stay.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}")
+_DIM, _NORMAL = "\x1b[2m", "\x1b[22m"
 _CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
 
@@ -33,18 +34,33 @@ class Output:
         self.is_terminal = self._stream.isatty()
         self.is_unicode = (self._stream.encoding or "").lower().replace("-", "") == "utf8"
         self._in_line = False
+        self._in_reasoning = False
         tolerate(self._stream)
 
     def write(self, text: str) -> None:
         """Write and flush."""
         if not text:
             return
+        if self._in_reasoning:
+            self._in_reasoning = False
+            self.end_line()
+            self._stream.write("\n")
         self._in_line = not text.endswith("\n")
         self._stream.write(text.translate(_CONTROLS) if self.is_terminal else text)
         self._stream.flush()
 
+    def write_reasoning(self, text: str) -> None:
+        """Write a model's reasoning, dimmed and apart from the answer; on a terminal alone."""
+        if not text or not self.is_terminal:
+            return
+        self._in_reasoning, self._in_line = True, not text.endswith("\n")
+        # Each piece by itself, so that no interruption leaves the terminal dimmed.
+        self._stream.write(f"{_DIM}{text.translate(_CONTROLS)}{_NORMAL}")
+        self._stream.flush()
+
     def end_line(self) -> None:
         """End the line, if one was started."""
+        self._in_reasoning = False
         if self._in_line:
             self.write("\n")
 

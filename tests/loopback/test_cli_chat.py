@@ -340,7 +340,7 @@ class Conversation:
         """What was written up to and with the mark."""
         received = b""
         while not received.endswith(mark.encode()):
-            data = self._read()
+            data = self.read()
             assert data, received
             received += data
         return received.decode()
@@ -362,11 +362,11 @@ class Conversation:
 
     def end(self) -> int:
         """The exit code, once all that was written has been read."""
-        while self._read():
+        while self.read():
             pass
         return self.process.wait(PATIENCE)
 
-    def _read(self) -> bytes:
+    def read(self) -> bytes:
         ready, _, _ = select.select([self._master], [], [], PATIENCE)
         assert ready, "it neither wrote nor ended"
         try:
@@ -427,3 +427,17 @@ def test_a_retry_is_shown_on_a_terminal(service: Simulator) -> None:
     with Conversation("hi") as talk:
         talk.read_until("laplas: attempt 1 failed (503: ")
         assert talk.end() == 0
+
+
+@posix
+def test_reasoning_is_dimmed_on_a_terminal(service: Simulator) -> None:
+    service.script(Fault.shape("reasoning_content"))
+    received = b""
+    with Conversation("hi") as talk:
+        while data := talk.read():
+            received += data
+        assert talk.process.wait(PATIENCE) == 0
+    reasoning, _, answer = received.partition(b"\x1b[22m\r\n\r\n")
+    assert reasoning.startswith(b"\x1b[2m")
+    assert answer.strip()
+    assert b"\x1b" not in answer

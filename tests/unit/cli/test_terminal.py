@@ -114,3 +114,32 @@ def test_uvloop_is_used_if_installed() -> None:
     with make_runner() as runner:
         assert type(runner.get_loop()).__module__.startswith("uvloop")
         assert runner.run(asyncio.sleep(0, "ran")) == "ran"
+
+
+def test_reasoning_is_dimmed_and_apart_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = stream("utf-8", Terminal)
+    monkeypatch.setattr(sys, "stdout", fake)
+    output = Output()
+    output.write_reasoning("hm\x1b[31m")
+    output.write_reasoning("")
+    output.write("Yes")
+    output.end_line()
+    assert written(fake).decode() == "\x1b[2mhm\ufffd[31m\x1b[22m\n\nYes\n"
+
+
+def test_reasoning_without_an_answer_ends_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = stream("utf-8", Terminal)
+    monkeypatch.setattr(sys, "stdout", fake)
+    output = Output()
+    output.write_reasoning("hm")
+    output.end_line()
+    assert written(fake).decode() == "\x1b[2mhm\x1b[22m\n"
+
+
+def test_reasoning_is_not_part_of_what_a_pipe_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = stream("utf-8", io.TextIOWrapper)
+    monkeypatch.setattr(sys, "stdout", fake)
+    output = Output()
+    output.write_reasoning("hm")
+    output.write("Yes")
+    assert written(fake) == b"Yes"
