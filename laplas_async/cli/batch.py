@@ -63,6 +63,12 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         ("--concurrency", "requests in flight"),
     ):
         limits.add_argument(option, type=count, metavar="N", help=explanation)
+    limits.add_argument(
+        "--shared",
+        action="store_true",
+        help="share what is discovered with the other processes of this user on this machine that "
+        "also say so and use the same service, key and model; pass the same limits to all",
+    )
     batch.add_argument(
         "--summary", metavar="FILE.json", help="also write the summary there, as JSON"
     )
@@ -82,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         requests_per_minute=arguments.rpm,
         tokens_per_minute=arguments.tpm,
     )
-    client = make_client(arguments, limits=limits)
+    client = make_client(arguments, limits=limits, shared=arguments.shared)
     view = make_view(f"laplas batch {arguments.input}", quiet=arguments.quiet)
     with make_runner() as runner:
         try:

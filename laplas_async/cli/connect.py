@@ -20,7 +20,9 @@ def check_key() -> None:
         )
 
 
-def make_client(arguments: argparse.Namespace, *, limits: Limits | None = None) -> LaplasClient:
+def make_client(
+    arguments: argparse.Namespace, *, limits: Limits | None = None, shared: bool | str = False
+) -> LaplasClient:
     """A client as ``--base-url`` and ``--model`` say. Raises ``ConfigError``."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", UserWarning)
@@ -28,6 +30,7 @@ def make_client(arguments: argparse.Namespace, *, limits: Limits | None = None) 
             base_url=arguments.base_url,
             model=DEFAULT_MODEL if arguments.model is None else arguments.model,
             limits=limits,
+            shared=shared,
         )
     for warning in found:  # a key over http://: printed without a line of code
         complain(f"warning: {warning.message}")

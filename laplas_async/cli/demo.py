@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from laplas_async import ChatCompletion, LaplasClient, LaplasError, StreamTruncatedError
 from laplas_async import Pace as GatePace
 from laplas_async.cli.exit_codes import DONE, FAILED
+from laplas_async.cli.options import count
 from laplas_async.cli.terminal import Output, complain, describe, make_runner
 
 if TYPE_CHECKING:
@@ -39,21 +40,41 @@ From Python:    async with LaplasClient() as client:
 
 def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``laplas demo`` to the command line."""
-    commands.add_parser(
+    demo = commands.add_parser(
         "demo",
         help="show what the library does in ten seconds; needs no key and no network",
         description="Start the simulator, stream a story from it, make thirty calls at once "
         "under a hidden limit, break a stream. Nothing leaves this machine.",
         allow_abbrev=False,
     )
+    demo.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="show instead how N processes share one hidden limit",
+    )
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Show every step. Returns 0 only if all of them succeeded."""
     output = Output()
     view = _make_view(output)
+    if arguments.workers is not None:
+        return _show_workers(output, view, arguments.workers)
     with make_runner() as runner:
         return DONE if runner.run(_show(output, view)) else FAILED
+
+
+def _show_workers(output: Output, view: "_View", workers: int) -> int:
+    from laplas_async.cli import demo_workers  # noqa: PLC0415 - not for ``laplas --help``
+
+    view.title(f"{workers} processes, {demo_workers.CALLS} calls each, under one hidden limit")
+    with make_runner() as runner:
+        text, complete = runner.run(demo_workers.run(workers))
+    output.write(text)
+    if not complete:
+        complain("the demo failed: a worker did not get all its answers")
+    return DONE if complete else FAILED
 
 
 def _make_simulator() -> "Simulator":

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from laplas_async.cli import demo, main
+from laplas_async.cli import demo, demo_workers, main
 from laplas_async.cli.terminal import Output
 from laplas_async.simulator import Fault, Simulator
 
@@ -51,6 +51,22 @@ def test_it_shows_everything_without_key_network_or_colour(
     assert [word for word in EXPECTED if word not in out] == []
     assert "\x1b" not in out
     assert monotonic() - started < 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
+def test_it_shows_workers_that_share_a_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_workers, "CALLS", 4)
+    monkeypatch.setattr(demo_workers, "_ANSWER", 0.0)
+    assert main(["demo", "--workers", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "2 processes, 4 calls each" in out
+    assert [line.split()[:2] for line in out.splitlines() if line[:3] in {"1  ", "2  ", "all"}] == [
+        ["1", "4"],
+        ["2", "4"],
+        ["all", "8"],
+    ]
 
 
 @pytest.mark.usefixtures("hurried")

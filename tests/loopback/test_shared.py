@@ -6,6 +6,7 @@ four processes, the service never has more than two requests at once.
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 from laplas_async import (
+    DEFAULT_MODEL,
     ConfigError,
     Gate,
     LaplasClient,
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets
 
 from laplas_async.pacing.shared import directory  # noqa: E402 - Unix only
 from laplas_async.pacing.shared.gate import SharedGate  # noqa: E402
+from laplas_async.pacing.shared.joining import group_name  # noqa: E402
 from laplas_async.pacing.shared.worker import Mode  # noqa: E402
 
 KEY = "test-key"
@@ -131,7 +134,7 @@ async def test_processes_share_one_limit() -> None:
 
 async def test_another_key_url_or_model_is_another_limit() -> None:
     names = {
-        directory.group_name(*identity)
+        group_name(*identity)
         for identity in [
             ("http://a/v1", "k", "m"),
             ("http://b/v1", "k", "m"),
@@ -140,8 +143,25 @@ async def test_another_key_url_or_model_is_another_limit() -> None:
         ]
     }
     assert len(names) == 4
-    assert directory.group_name("http://a/v1/", "k", "m") in names
+    assert group_name("http://a/v1/", "k", "m") in names
     assert not any(name == "k" for name in names)
+
+
+async def test_batches_share_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPLAS_API_KEY", KEY)
+    rows = "".join(json.dumps({"prompt": f"{n}?", "max_tokens": 3}) + "\n" for n in range(20))
+    (tmp_path / "in.jsonl").write_text(rows)
+    async with Simulator(timing=Timing(plain=0.005)) as simulator:
+        monkeypatch.setenv("LAPLAS_BASE_URL", simulator.base_url)
+        command = [sys.executable, "-m", "laplas_async", "batch", str(tmp_path / "in.jsonl")]
+        options = ["--shared", "--concurrency", "2", "--quiet"]
+        batches = [
+            await asyncio.create_subprocess_exec(*command, str(tmp_path / f"{n}.jsonl"), *options)
+            for n in range(2)
+        ]
+        assert [await batch.wait() for batch in batches] == [0, 0]
+        assert simulator.counts.answered == 40
+        assert simulator.counts.max_in_flight <= 2
 
 
 async def test_a_killed_leader_is_replaced_and_its_work_goes_on() -> None:
@@ -261,13 +281,18 @@ async def test_another_version_is_refused_and_keeps_its_configured_limits(
 
 async def test_a_stale_socket_is_replaced(runtime: Path) -> None:
     async with Simulator() as simulator:
-        async with client_of(simulator) as client:
-            await calls(client, 1)
-        stale = [path for path in (runtime / "laplas-async").iterdir() if path.is_socket()]
-        assert len(stale) == 1
+        place = directory.MeetingPlace(
+            directory.runtime_directory(),
+            group_name(simulator.base_url, KEY, DEFAULT_MODEL),
+        )
+        lock = place.lock(1)
+        assert lock is not None
+        place.listen(1).close()  # as after a kill
+        os.close(lock)
         async with client_of(simulator) as client:
             await calls(client, 1)
             assert gate_of(client).worker.mode is Mode.SHARED
+        assert list((runtime / "laplas-async").iterdir()) == []  # the last one removes all
 
 
 async def test_garbage_at_the_socket_harms_nobody(runtime: Path) -> None:

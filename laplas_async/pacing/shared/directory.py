@@ -6,7 +6,6 @@ directory that another user owns or may write to.
 """
 
 import fcntl
-import hashlib
 import os
 import socket
 import stat
@@ -22,12 +21,6 @@ from laplas_async.errors import ConfigError
 # Bytes of a Unix socket's path, on the strictest platform (macOS); Linux takes 107.
 _LONGEST_PATH: Final = 103
 _NAME: Final = "laplas-async"
-
-
-def group_name(base_url: str, api_key: str, model: str) -> str:
-    """The name of those who share: a digest, for the key must appear nowhere."""
-    text = "\0".join(("laplas-async", base_url.rstrip("/"), api_key, model))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def runtime_directory() -> Path:
@@ -111,7 +104,23 @@ class MeetingPlace:
         except BaseException:
             os.close(descriptor)
             raise
+        if not self.holds(generation, descriptor):  # its file was removed meanwhile
+            os.close(descriptor)
+            return None
         return descriptor
+
+    def holds(self, generation: int, descriptor: int) -> bool:
+        """Whether the lock is still that of the generation: the next one removes its file."""
+        try:
+            found = self.lock_path(generation).stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(descriptor))
+
+    def remove(self, generation: int) -> None:
+        """Leave nothing behind; only while the lock is held, and nobody else is there."""
+        Path(self.socket_path(generation)).unlink(missing_ok=True)
+        self.lock_path(generation).unlink(missing_ok=True)
 
     def listen(self, generation: int) -> socket.socket:
         """The socket of the leader, which holds the lock; one of a dead leader is replaced."""

@@ -13,6 +13,7 @@ from laplas_async.pacing.decision import CONFIGURED, FULL, Go, Wait
 from laplas_async.pacing.ledger import Book, RateBook, Rule, Ticket, WindowBook
 from laplas_async.pacing.limiter import Limiter
 from laplas_async.pacing.limits import Limits
+from laplas_async.pacing.tuning import TUNING
 
 REASON = f"{CONFIGURED}, or this worker's share of a learned one: the others are out of reach"
 
@@ -80,7 +81,8 @@ def _divide(limits: Limits, workers: int, rank: int) -> Limits:
 
 def _book(rule: Rule, workers: int, rank: int) -> Book | None:
     if rule.kind == "rate":
-        return RateBook(rule.number / workers, max(1.0, rule.burst / workers))
+        # No burst: the others have used what was saved up.
+        return RateBook(rule.number / workers, TUNING.burst_none)
     if rule.kind == "window":
         return WindowBook(_part(int(rule.number), workers, rank), rule.period, rule.unit)
     return None

@@ -115,6 +115,11 @@ class SharedGate(Gate):
 
     # --- called by the link -----------------------------------------------------------------------
 
+    @property
+    def name(self) -> str:
+        """Of this worker, unique among all."""
+        return self.worker.name
+
     def connected(self) -> None:
         """The leader can be sent to."""
         if self._link is not None:

@@ -29,6 +29,11 @@ SILENT_AFTER: Final = 2.0
 # Seconds after which a permit that a worker does not confirm was lost on the way: far more than any
 # message takes, and little enough that nobody notices (test_leader: lost grant).
 LOST_AFTER: Final = 1.0
+# Seconds that a rejection may take to be reported, before the first one shows it: a connection, the
+# messages, and what a process does once before its first request. Silence is not acceptance sooner
+# than that, or a dozen processes that start together would be taken for accepted
+# (test_leader: slow start).
+FIRST_ECHO: Final = 0.1
 
 
 @define(eq=False)
@@ -59,7 +64,8 @@ class _Worker:
 class Leader:
     """Hands out the permits of one limiter.
 
-    ``version``: of this package, which workers must have too. ``lease_until``: nothing is granted
+    ``version``: of this package, which workers must have too. ``lossy``: messages can be lost on
+    the way, so a permit that is not confirmed is granted again. ``lease_until``: nothing is granted
     later. ``collect_until``: nor before, unless all workers of the last leader have joined, because
     only they know what is in flight.
     """
@@ -68,6 +74,7 @@ class Leader:
     ceiling: int
     version: str
     began: float  # now
+    lossy: bool = False
     lease_until: float = math.inf
     collect_until: float = -math.inf
     outbox: dict[str, list[m.Message]] = field(factory=dict)
@@ -83,10 +90,16 @@ class Leader:
 
     def __attrs_post_init__(self) -> None:
         self.limiter = Limiter(self.limits, ceiling=self.ceiling)
+        self.limiter.connected(FIRST_ECHO)
         self._offset = -self.began
         self._ticked = self.began
 
     # --- questions ------------------------------------------------------------------------------
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether it goes on from what another leader had learned."""
+        return self._continued > -math.inf
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -138,18 +151,15 @@ class Leader:
             return
         worker.heard = now
         match message:
-            case m.Want():
+            case m.Want() | m.Alive():
                 self._confirm(worker, message.received, now)
                 worker.waiting, worker.costs = message.waiting, message.costs
                 self._queue(worker)
+                if isinstance(message, m.Alive):
+                    self._free_lost(worker, message, now)
             case m.Reports():
                 for report in message.reports:
                     self._report(worker, report, now)
-            case m.Alive():
-                arrived = self._confirm(worker, message.received, now)
-                worker.waiting = max(0, worker.waiting - arrived)
-                worker.costs = worker.costs[arrived:]
-                self._queue(worker)
             case m.Quota():
                 for other in self._workers:
                     if other != name:
@@ -185,7 +195,7 @@ class Leader:
         if now >= self.lease_until:
             return math.inf  # until the lease is renewed
         if not self.granting:
-            if now < self.collect_until and (self._expected or self._continued == -math.inf):
+            if now < self.collect_until and (self._expected or not self.is_continued):
                 return self.collect_until
             self.granting = True
             self._replay()
@@ -267,7 +277,7 @@ class Leader:
             limiter.pause(at, value or 0.0)
             return
         if kind == m.CONNECTED:
-            limiter.connected(value or 0.0)
+            limiter.connected(max(value or 0.0, FIRST_ECHO))
             return
         ticket = worker.tickets.get(number)
         if ticket is None:  # given to others since
@@ -288,19 +298,22 @@ class Leader:
                 limiter.accepted(ticket, at)
             limiter.ended(ticket, at)
 
-    def _confirm(self, worker: _Worker, received: int, now: float) -> int:
-        """It has got the permits up to ``received``: how many. Older ones that it has not are lost.
+    def _confirm(self, worker: _Worker, received: int, now: float) -> None:
+        """It has got the permits up to ``received``; older ones that it has not are lost.
 
         Those are granted again, for it still waits.
         """
-        sent, arrived = worker.sent, 0
-        while sent and (sent[0][0] <= received or now - sent[0][1] > LOST_AFTER):
+        sent = worker.sent
+        while sent and (sent[0][0] <= received or (self.lossy and now - sent[0][1] > LOST_AFTER)):
             number, _ = sent.popleft()
-            if number <= received:
-                arrived += 1
-            elif (ticket := worker.tickets.pop(number, None)) is not None:
+            if number > received and (ticket := worker.tickets.pop(number, None)) is not None:
                 self.limiter.ended(ticket, now + self._offset)
-        return arrived
+
+    def _free_lost(self, worker: _Worker, message: m.Alive, now: float) -> None:
+        """The report of a permit's end was lost: it has arrived, and is not in use."""
+        held = set(message.held)
+        for number in [n for n in worker.tickets if n <= message.received and n not in held]:
+            self.limiter.ended(worker.tickets.pop(number), now + self._offset)
 
     def _queue(self, worker: _Worker) -> None:
         if worker.wanted > 0 and worker not in self._turns:

@@ -116,9 +116,15 @@ class Reports:
 
 @frozen
 class Alive:
-    """Nothing happened, but the worker runs. ``received`` as in ``Want``."""
+    """The worker runs: all that it has, so that lost messages are repaired.
+
+    As ``Want``, and ``held``: the numbers of the permits in use.
+    """
 
     received: int = attrs.field(converter=int)
+    waiting: int = attrs.field(converter=int)
+    costs: tuple[int, ...] = attrs.field(default=(), converter=_integers)
+    held: tuple[int, ...] = attrs.field(default=(), converter=_integers)
 
 
 @frozen

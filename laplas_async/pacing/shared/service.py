@@ -72,13 +72,17 @@ class LeaderService:
         self._broadcast_at = now + BROADCAST_EVERY
         self._send_state(self.leader.workers, now)
 
-    def stop(self) -> None:
-        """Grant nothing more; all get the last state, from which the next leader goes on."""
+    def stop(self, *, broadcast: bool = True) -> None:
+        """Grant nothing more; all get the last state, from which the next leader goes on.
+
+        Without ``broadcast``, another leads already, and knows better.
+        """
         self._stopped = True
         for handle in (self._soon, self._timer, self._ticker):
             if handle is not None:
                 handle.cancel()
-        self.broadcast()
+        if broadcast:
+            self.broadcast()
 
     def _serve_soon(self) -> None:
         if self._soon is None and not self._stopped:

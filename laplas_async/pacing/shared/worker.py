@@ -336,10 +336,10 @@ class SharedLimiter:
             self._wanted = waiting
             ahead = tuple(costs[:_COSTS_AHEAD]) if counts_tokens else ()
             sent.append(m.Want(self._next_number - 1, waiting, ahead))
-        if not sent and now - self._spoke >= _ALIVE_EVERY:
-            sent.append(m.Alive(self._next_number - 1))
-        if sent:
-            self._spoke = now
+        if now - self._spoke >= _ALIVE_EVERY:
+            self._spoke, self._wanted = now, waiting
+            ahead = tuple(costs[:_COSTS_AHEAD]) if counts_tokens else ()
+            sent.append(m.Alive(self._next_number - 1, waiting, ahead, tuple(self._held)))
         return sent
 
     def _use(self, now: float, cost: int) -> int:

@@ -23,7 +23,7 @@ MESSAGES: list[m.Message] = [
     m.Hello("w0", "1.0", 1, 9, ((7, 0), (8, 30)), ((m.REJECTED, 6, 1.5, 0.2),), STATE, 0.25),
     m.Want(3, 2, (10, 20)),
     m.Reports(((m.DONE, 1, None, 0.0), (m.TOKENS, 2, 33, 0.0))),
-    m.Alive(4),
+    m.Alive(4, 2, (), (3, 4)),
     m.Bye(),
     m.Welcome(),
     m.Refused("no\nway \u2028"),

@@ -84,7 +84,7 @@ def test_the_fitting_permit_is_used_and_a_smaller_one_is_not() -> None:
 def test_it_says_that_it_is_alive() -> None:
     worker = joined()
     assert worker.outgoing(0.4, 0) == []
-    assert worker.outgoing(0.5, 0) == [m.Alive(0)]
+    assert worker.outgoing(0.5, 0) == [m.Alive(0, 0)]
     assert worker.outgoing(0.6, 0) == []
 
 
