@@ -87,11 +87,18 @@ class InFlight:
 
 def count_left(output: str) -> int:
     """How many rows an ended run left in flight, without its lock; 0 if there is no such file."""
+    return len(keys_left(output))
+
+
+def keys_left(output: str) -> frozenset[bytes]:
+    """The keys of the rows that an ended run left in flight, without its lock."""
     try:
         data = Path(f"{output}.laplas").read_bytes()
     except OSError:
-        return 0
-    return sum(1 for _ in _filled(data[_SIZE:])) if data.startswith(_MAGIC) else 0
+        return frozenset()
+    if not data.startswith(_MAGIC):
+        return frozenset()
+    return frozenset(key for _, key in _filled(data[_SIZE:]))
 
 
 def _lock(path: str) -> int:
