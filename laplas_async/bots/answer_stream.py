@@ -18,6 +18,7 @@ from laplas_async.bots.history import MessageDict, Turn
 from laplas_async.bots.line import Busy, Place
 from laplas_async.errors import (
     AnswerReplacedError,
+    BadRequestError,
     ConfigError,
     DuplicateMessageError,
     LaplasError,
@@ -25,9 +26,10 @@ from laplas_async.errors import (
 )
 from laplas_async.streaming.chat_stream import ChatStream, TextStream
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk
-from laplas_async.wire.codec import to_dict
+from laplas_async.wire.codec import repair_text, to_dict
 
-# Seconds between two checkpoints of the part that was shown: what a killed process may lose.
+# Seconds until what was shown is saved in any case: what the history of a killed process may lack
+# (test_conversations: test_a_restart_in_the_middle_of_a_turn_keeps_it_once).
 _CHECKPOINT = 1.0
 
 OnWait = Callable[[int], Awaitable[object] | object]
@@ -39,6 +41,7 @@ class Prompt:
 
     messages: list[MessageDict]
     before: list[Turn]
+    left_out: list[Turn]
     question_tokens: int
 
 
@@ -53,8 +56,10 @@ class Host(Protocol):
         """Return the state."""
         ...
 
-    async def prompt(self, question: "Question", chat: ChatState, turn: Turn) -> Prompt:
-        """Choose the turns that are sent with a question."""
+    async def prompt(
+        self, question: "Question", chat: ChatState, turn: Turn, left_out: int
+    ) -> Prompt:
+        """Choose the turns that are sent with a question; the oldest ``left_out`` are not."""
         ...
 
     def open_stream(self, messages: list[MessageDict], parameters: Mapping[str, Any]) -> ChatStream:
@@ -98,7 +103,7 @@ class AnswerStream:
         self._turn: Turn | None = None
         self._continued: Turn | None = None  # the turn that this one goes on with, as it was
         self._shown: list[str] = []
-        self._saved_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # until the next checkpoint
         self._started = self._in_block = self._settled = self._left = False
         self._ended_by: type[StreamTruncatedError] | None = None  # closed from outside
 
@@ -150,14 +155,27 @@ class AnswerStream:
         if question.messages[0]["role"] == "tool" and chat.turns:
             self._continued = chat.turns[-1]
         self._turn = chat.begin(question.messages, question.message_id)
-        await chat.flush()  # known to the storage before it is sent
+        await chat.flush([self._turn])  # known to the storage before it is sent
         self._check_open()
-        prompt = self._prompt = await self._host.prompt(question, chat, self._turn)
+        await self._send(chat, self._turn)
         self._check_open()
-        self._stream = self._host.open_stream(prompt.messages, question.parameters)
-        await self._stream.start()
-        self._check_open()
-        self._saved_at = asyncio.get_running_loop().time()
+
+    async def _send(self, chat: ChatState, turn: Turn) -> None:
+        """Send the prompt; with half of the history, while the service finds it too long."""
+        question, left_out = self._question, 0
+        while True:
+            prompt = self._prompt = await self._host.prompt(question, chat, turn, left_out)
+            self._check_open()
+            self._stream = self._host.open_stream(prompt.messages, question.parameters)
+            try:
+                await self._stream.start()
+            except BadRequestError as error:
+                if not prompt.before or not history.is_too_long(error):
+                    raise
+                left_out += (len(prompt.before) + 1) // 2
+            else:
+                chat.trim(prompt.left_out)
+                return
 
     def _check_open(self) -> None:
         if self._ended_by is not None:
@@ -315,17 +333,21 @@ class AnswerStream:
         if not text or self._settled:
             return
         self._shown.append(text)
-        now = asyncio.get_running_loop().time()
-        if now - self._saved_at >= _CHECKPOINT and self._chat is not None:
-            self._saved_at = now
-            if self._turn is not None:
-                self._chat.checkpoint(self._turn, self.shown)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_CHECKPOINT, self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        self._timer = None
+        if self._chat is not None and self._turn is not None and not self._settled:
+            self._chat.checkpoint(self._turn, self.shown)
 
     def _settle(self, *, complete: bool = False, failed: bool = False) -> None:
         """Put the outcome into the history: once, and for good."""
         if self._settled:
             return
         self._settled = True
+        if self._timer is not None:
+            self._timer.cancel()
         chat, turn = self._chat, self._turn  # the turn may have been forgotten meanwhile
         if chat is None or turn is None or all(one is not turn for one in chat.turns):
             return
@@ -333,7 +355,8 @@ class AnswerStream:
         if complete:
             self._keep_complete(chat, turn)
         elif shown:
-            chat.end(turn, {"role": "assistant", "content": shown}, "interrupted")
+            part = {"role": "assistant", "content": repair_text(shown)}
+            chat.end(turn, part, "interrupted")
         elif self._continued is not None:
             chat.put(self._continued)
         elif failed:

@@ -29,7 +29,7 @@ class ChatState:
 
     __slots__ = (
         "_dirty",
-        "_failure",
+        "_failures",
         "_loaded",
         "_loading",
         "_storage",
@@ -56,7 +56,7 @@ class ChatState:
         self._loading = asyncio.Lock()
         self._dirty: dict[int, Turn | None] = {}  # to be written; None: to be removed
         self._writer: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
+        self._failures: dict[int, Exception] = {}  # of turns that are not written
 
     @property
     def idle(self) -> bool:
@@ -157,26 +157,30 @@ class ChatState:
         self._dirty.pop(number, None)  # it moves to the end: order is that of the last change
         self._dirty[number] = turn
         if self._writer is None:
-            self._failure = None
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
+        """Write all changes; one that fails holds up no other, and is tried again with the next."""
+        failed: dict[int, Turn | None] = {}
         try:
             while self._dirty:
                 number = next(iter(self._dirty))
-                turn = self._dirty.pop(number)
+                failed[number] = turn = self._dirty.pop(number)
                 try:
                     if turn is None:
                         await self._storage.remove(self.key, [number])
                     else:
                         await self._storage.save(self.key, turn)
-                except BaseException:
-                    self._dirty.setdefault(number, turn)  # with the next change, once more
-                    raise
-        except Exception as error:  # noqa: BLE001 - any database's; flush() raises it
-            self._failure = error
-            log.warning("the history of chat %s was not saved: %r", self.key, error)
+                except Exception as error:  # noqa: BLE001 - any database's; flush() raises it
+                    if number not in self._failures:  # and no message, which may quote the chat
+                        kind = type(error).__name__
+                        log.warning("turn %d of chat %s was not saved: %s", number, self.key, kind)
+                    self._failures[number] = error
+                else:
+                    del failed[number]
+                    self._failures.pop(number, None)
         finally:
+            self._dirty = {**failed, **self._dirty}
             self._writer = None
 
     async def written(self) -> None:
@@ -184,13 +188,14 @@ class ChatState:
         while self._writer is not None:
             await asyncio.wait([self._writer])
 
-    async def flush(self) -> None:
-        """As ``written``, but raise ``ConversationError`` if it failed."""
+    async def flush(self, turns: Sequence[Turn]) -> None:
+        """As ``written``, but raise ``ConversationError`` if that failed for one of these turns."""
         await self.written()
-        if self._failure is not None:
-            raise self._error("saved", self._failure) from self._failure
+        for turn in turns:
+            if (error := self._failures.get(turn.number)) is not None:
+                raise self._error("saved", error) from error
 
     def _error(self, verb: str, error: Exception) -> LaplasError:
         if isinstance(error, LaplasError):
             return error
-        return ConversationError(f"the history cannot be {verb}: {error!r}", chat=self.key)
+        return ConversationError(f"the history cannot be {verb}: {error}", chat=self.key)

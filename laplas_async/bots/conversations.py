@@ -19,6 +19,7 @@ from laplas_async.bots.storage import MemoryStorage, Storage
 from laplas_async.client import LaplasClient
 from laplas_async.errors import ConfigError
 from laplas_async.types import MessageLike
+from laplas_async.wire.codec import dumps
 from laplas_async.wire.request import check_messages
 
 # Seconds after which an unused chat leaves memory: longer than most pauses in a conversation.
@@ -209,13 +210,19 @@ class Conversation:
         They are cut into turns, each from a message of the user to the next.
         """
         added = check_messages(_as_list(messages))
+        try:
+            dumps(added)  # else no later question could be sent
+        except (TypeError, RecursionError) as error:
+            raise ConfigError(f"messages: cannot be encoded as JSON ({error})") from None
         registry = self._registry
         chat = registry.acquire(self._key)
         try:
             await chat.load()
-            for turn in history.split_turns(added):
+            turns = [
                 chat.end(chat.begin(turn, None), None, "complete")
-            await chat.flush()
+                for turn in history.split_turns(added)
+            ]
+            await chat.flush(turns)
         finally:
             registry.release(chat)
 
@@ -227,9 +234,10 @@ class Conversation:
             await chat.load()
             for place in reversed(chat.line.places):
                 await place.owner.aclose()
-            for turn in list(chat.turns):
+            turns = list(chat.turns)
+            for turn in turns:
                 chat.drop(turn)
-            await chat.flush()
+            await chat.flush(turns)
         finally:
             registry.release(chat)
 

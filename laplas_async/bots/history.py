@@ -5,12 +5,15 @@ counts (``usage``), and only what it has not counted yet is estimated.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import evolve, frozen
 
+from laplas_async.errors import APIError
 from laplas_async.types import ChatCompletion, Usage
+from laplas_async.wire.codec import repair_text
 
 MessageDict = dict[str, Any]
 State = Literal["open", "complete", "interrupted"]
@@ -126,6 +129,22 @@ def count(
     return kept, evolve(turn, tokens=question + answer), system
 
 
+# As vLLM, OpenAI, Together, llama.cpp, Anthropic and Bedrock word it.
+_TOO_LONG = re.compile(
+    r"context.?(length|window|size)|maximum context|too many (input )?tokens|max_new_tokens"
+    r"|(prompt|input|messages?|request|conversation) (is|are) too (long|large)"
+    r"|(exceeds?|reduce) the .*(tokens|length of the (prompt|messages))",
+    re.IGNORECASE,
+)
+
+
+def is_too_long(error: APIError) -> bool:
+    """Whether the service refused a prompt for its length: then a shorter history may pass."""
+    if error.status not in (400, 413, 422):
+        return False
+    return "context_length" in (error.code or "") or bool(_TOO_LONG.search(error.message))
+
+
 def split_turns(messages: Sequence[MessageDict]) -> list[tuple[MessageDict, ...]]:
     """Cut messages into turns: each begins with the user's messages that follow an answer."""
     turns: list[list[MessageDict]] = []
@@ -187,8 +206,9 @@ _NOT_SENT_BACK = ("reasoning_content", "reasoning")
 def answer_message(completion: ChatCompletion, calls: list[dict[str, Any]]) -> MessageDict:
     """A completion's message as the next prompt repeats it: text and calls, without thoughts."""
     message = completion.message
+    text = repair_text(message.text)  # half of a surrogate pair could never be sent back
     kept = {k: v for k, v in message.extra.items() if k not in _NOT_SENT_BACK}
-    result: MessageDict = {**kept, "role": "assistant", "content": message.text or None}
+    result: MessageDict = {**kept, "role": "assistant", "content": text or None}
     if message.refusal:
         result["refusal"] = message.refusal
     if calls:

@@ -69,10 +69,13 @@ class ChatRegistry:
 
     def _evict(self) -> None:
         limit = self._clock() - self._idle
-        for key, chat in list(self.chats.items()):
+        for _ in range(len(self.chats)):
+            key, chat = next(iter(self.chats.items()))
             if chat.last_used > limit:
                 break
-            if chat.idle:
+            if not chat.idle:
+                self._touch(chat)
+            else:
                 del self.chats[key]
                 task = asyncio.get_running_loop().create_task(self.storage.evict(key))
                 self._evictions.add(task)
@@ -85,9 +88,16 @@ class ChatRegistry:
         if self._evictions:
             await asyncio.wait(self._evictions)
 
-    async def prompt(self, question: Question, chat: ChatState, turn: Turn) -> Prompt:
-        """Choose the turns that are sent with a question, and forget those that no longer fit."""
-        before = [one for one in chat.turns if one is not turn and one.messages]
+    async def prompt(
+        self, question: Question, chat: ChatState, turn: Turn, left_out: int
+    ) -> Prompt:
+        """Choose the turns that are sent with a question; the oldest ``left_out`` are not.
+
+        Raises ``ConfigError`` for results of tools that were not called. Cancelling it changes
+        nothing.
+        """
+        turns = [one for one in chat.turns if one is not turn and one.messages]
+        before = turns[left_out:]
         text = repr(question.system)
         if chat.system_tokens is None or chat.system_tokens[0] != text:
             chat.system_tokens = text, history.size(question.system, chat.ratio)
@@ -99,13 +109,12 @@ class ChatRegistry:
         total = fixed + sum(history.tokens_of(one, chat.ratio) for one in before)
         limit = await self._limit(question.parameters, total)
         dropped = history.excess(before, fixed, limit, chat.ratio)
-        chat.trim(before[:dropped])
         kept = before[dropped:]
         messages = [message for one in [*kept, turn] for message in one.messages]
         paired = history.pair_tools(messages)
         if not paired or paired[-1] != turn.messages[-1]:
             raise ConfigError("messages: a result of a tool that the assistant did not call")
-        return Prompt([*question.system, *paired], kept, tokens)
+        return Prompt([*question.system, *paired], kept, turns[: len(turns) - len(kept)], tokens)
 
     async def _limit(self, parameters: Mapping[str, Any], needed: int) -> int:
         if self._max_tokens is not None:

@@ -52,7 +52,7 @@ class SQLiteStorage:
 
     async def save(self, chat: str, turn: Turn) -> None:
         """Keep a turn in place of the one that has its number, if any."""
-        messages = json.dumps(turn.messages, ensure_ascii=False)
+        messages = json.dumps(turn.messages)  # ASCII: half of a surrogate pair has no UTF-8
         row = (chat, turn.number, turn.message_id, turn.state, turn.tokens, messages)
         await self._run(
             lambda db: db.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?)", row),

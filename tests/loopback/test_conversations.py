@@ -1,6 +1,7 @@
 """Conversations over real sockets: what is sent with each message, and what is remembered."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from laplas_async import (
     StreamTruncatedError,
     Turn,
 )
-from laplas_async.bots import answer_stream
 from laplas_async.simulator import Fault, Simulator
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -160,6 +160,46 @@ async def test_without_a_bound_the_models_context_length_is_used(policy: Any) ->
         await answer(chat.ask("First.", max_tokens=500))
         # About 2,000 tokens each: three of them fit into 6,500.
         assert len(sent(simulator)) == 3 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Too bad.", "code": "context_length_exceeded"}},
+        {"message": "This model's maximum context length is 8192 tokens.", "statusCode": 400},
+        {"detail": "Input is too long for requested model."},
+    ],
+)
+async def test_a_prompt_that_the_service_finds_too_long_is_sent_with_half_of_its_history(
+    chat: Conversation, simulator: Simulator, body: dict[str, Any]
+) -> None:
+    """A service that reports no usage, or a model whose context length is not known."""
+    for number in range(4):
+        await answer(chat.ask(f"Q{number}"))
+    simulator.script(Fault.status(400, body), Fault.status(400, body))
+    await answer(chat.ask("Last."))
+    questions = [one["content"] for one in sent(simulator) if one["role"] == "user"]
+    assert questions == ["Q3", "Last."]
+    assert sent(simulator)[0] == SYSTEM
+    assert len(await chat.turns()) == 2
+
+
+async def test_a_question_that_is_too_long_by_itself_is_refused_and_costs_no_history(
+    chat: Conversation, simulator: Simulator
+) -> None:
+    for number in range(4):
+        await answer(chat.ask(f"Q{number}"))
+    simulator.script_always(Fault.status(400, {"message": "The prompt is too long."}))
+    with pytest.raises(APIError, match="too long"):
+        await answer(chat.ask("Why?"))
+    assert len(sent(simulator)) == 2  # the last attempt was without any history
+    assert len(await chat.turns()) == 4
+
+
+async def test_what_could_never_be_sent_is_not_appended(chat: Conversation) -> None:
+    with pytest.raises(ConfigError, match="JSON"):
+        await chat.append(Message("user", "half a pair: \ud83d"))
+    assert await chat.turns() == []
 
 
 async def test_a_short_history_asks_for_no_list_of_models(
@@ -535,31 +575,47 @@ async def test_a_restart_keeps_history_and_message_ids(
     assert texts(sent(simulator)) == ["user: One.", f"assistant: {first}", "user: Two."]
 
 
+KILLED_BOT = """
+import asyncio, sys
+from laplas_async import Conversations, LaplasClient, SQLiteStorage
+
+async def main():
+    async with LaplasClient(sys.argv[1], sys.argv[2]) as client:
+        conversations = Conversations(client, storage=SQLiteStorage(sys.argv[3]))
+        async with conversations[7].ask("One.", message_id=1) as stream:
+            async for text in stream.text():
+                pass
+
+asyncio.run(main())
+"""
+
+
 async def test_a_restart_in_the_middle_of_a_turn_keeps_it_once(
-    client: LaplasClient, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: LaplasClient, key: str, simulator: Simulator, tmp_path: Path
 ) -> None:
-    """The second process finds what was written before the first was killed."""
-    monkeypatch.setattr(answer_stream, "_CHECKPOINT", 0.0)
+    """The bot is killed while it shows an answer; the next process goes on from its file."""
     path = tmp_path / "chats.db"
     simulator.script(Fault.stall(after=3))
-    killed = Conversations(client, storage=SQLiteStorage(path))
-    stream = killed[7].ask("One.", message_id=1)
-    task, got = await reading(stream, pieces=3)
-    await killed._registry.written()  # the last checkpoint, and no goodbye
-
+    killed = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", KILLED_BOT, key, simulator.base_url, str(path))
+    )
     storage = SQLiteStorage(path)
-    [turn] = await storage.load("7")
-    assert texts(list(turn.messages)) == ["user: One.", "assistant: " + "".join(got)]
+    async with asyncio.timeout(60):
+        while len((turns := await storage.load("7"))[-1:]) == 0 or len(turns[0].messages) < 2:
+            assert killed.returncode is None
+            await asyncio.sleep(0.02)
+    killed.kill()
+    await killed.wait()
+    [turn] = turns
+    question, part = texts(list(turn.messages))
+    assert question == "user: One."
+    assert part.removeprefix("assistant: ")
     async with Conversations(client, storage=storage) as conversations:
         await answer(conversations[7].ask("Go on.", message_id=2))
-        assert texts(sent(simulator)) == [
-            *("user: One.", "assistant: " + "".join(got), "user: Go on.")
-        ]
+        assert texts(sent(simulator)) == [question, part, "user: Go on."]
         await answer(conversations[7].ask("One.", message_id=1))  # redelivered: never answered
-        assert texts(sent(simulator)).count("user: One.") == 1
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await killed.aclose()
+        assert texts(sent(simulator)).count(question) == 1
+        assert part not in texts(sent(simulator))
 
 
 async def test_closing_in_the_middle_of_a_turn_saves_the_part_that_was_shown(
@@ -660,13 +716,43 @@ async def test_an_answer_that_cannot_be_saved_is_shown_all_the_same(
         storage.fails = "complete"
         first = await answer(conversations[1].ask("Tell me a secret."))
         assert first
-        assert "the disk is full" in caplog.text
+        assert "was not saved: OSError" in caplog.text
         assert "secret" not in caplog.text
         storage.fails = ""
         await answer(conversations[1].ask("Two."))
         assert first in texts(sent(simulator))[1]
         await conversations._registry.written()
         assert len(await storage.load("1")) == 2  # the first was saved with the second
+
+
+async def test_a_turn_that_can_never_be_saved_holds_up_no_other(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    class Picky(MemoryStorage):
+        async def save(self, chat: str, turn: Turn) -> None:
+            if turn.number == 1 and turn.state == "complete":
+                raise ValueError("no place for this one")
+            await super().save(chat, turn)
+
+    storage = Picky()
+    async with Conversations(client, storage=storage) as conversations:
+        for question in ("One.", "Two.", "Three."):
+            await answer(conversations[1].ask(question))
+        await conversations._registry.written()
+        states = {turn.number: turn.state for turn in await storage.load("1")}
+        assert states == {1: "open", 2: "complete", 3: "complete"}
+        assert len(sent(simulator)) == 5
+
+
+@pytest.mark.parametrize("text", ["\x00", "\u2028 \r\n\t", "🦙" * 100])
+async def test_odd_texts_survive_a_file(
+    client: LaplasClient, simulator: Simulator, tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "chats.db"
+    async with Conversations(client, storage=SQLiteStorage(path)) as conversations:
+        await conversations[1].append([Message("user", text), Message("assistant", text)])
+    async with Conversations(client, storage=SQLiteStorage(path)) as conversations:
+        assert [one["content"] for one in await conversations[1].messages()] == [text, text]
 
 
 # --- arguments ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from laplas_async.bots import history
 from laplas_async.bots.history import Turn, count, excess, pair_tools, size, split_turns, tokens_of
+from laplas_async.errors import BadRequestError
 from laplas_async.types import ChatCompletion, Choice, Message, Usage
 
 
@@ -219,6 +220,35 @@ def test_an_answer_of_content_parts_is_kept_as_text() -> None:
         ChatCompletion(choices=[Choice(message=Message(content=parts))]), []
     )
     assert kept == {"role": "assistant", "content": "Yes."}
+
+
+def test_half_of_a_surrogate_pair_is_not_kept() -> None:
+    """No later prompt could be encoded."""
+    message = Message(content="a\ud83d")
+    kept = history.answer_message(ChatCompletion(choices=[Choice(message=message)]), [])
+    assert kept["content"] == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "expected"),
+    [
+        (400, "This model's maximum context length is 8192 tokens.", None, True),
+        (400, "prompt is too long: 209113 tokens > 200000 maximum", None, True),
+        (400, "the request exceeds the available context size, try increasing it", None, True),
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 4096", None, True),
+        (413, "Please reduce the length of the messages.", None, True),
+        (400, "", "context_length_exceeded", True),
+        (400, "temperature: must be 0 to 2", None, False),
+        (400, "Body validation error!", None, False),
+        (400, "tools[0].function.name is too long", None, False),
+        (500, "context length", None, False),
+    ],
+)
+def test_a_prompt_refused_for_its_length_is_recognised(
+    status: int, message: str, code: str | None, expected: bool
+) -> None:
+    error = BadRequestError(message, status=status, code=code)
+    assert history.is_too_long(error) is expected
 
 
 def test_an_empty_answer_is_kept_as_empty_text() -> None:
