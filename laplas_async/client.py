@@ -131,6 +131,7 @@ class LaplasClient:
         if on_event is not None:
             self.gate.subscribe(self._events)
         self._lifetime = Lifetime()
+        self.budget = budget
         self._runner = CallRunner(
             self.gate, self._events, self._lifetime, observers=observers, budget=budget
         )
@@ -460,7 +461,7 @@ class LaplasClient:
     ) -> PreparedCall:
         model = self._name(model)
         body = encode_request(model, messages, parameters, stream=stream, extra_body=extra_body)
-        size = size_of(body, parameters, extra_body)
+        size = size_of(len(body), parameters, extra_body)
         claims = self._runner.claims(size, model, budget)
         return PreparedCall(
             self._transport,

@@ -92,6 +92,7 @@ class Reader:
         self._block = Block()
         self._block_bytes = 0
         self._left: dict[bytes, int] = {}
+        self.usd_before = 0.0  # what the lines of the output say that they cost
 
     def start(self) -> None:
         """Start to read."""
@@ -140,6 +141,7 @@ class Reader:
 
     def _record(self, known: Known, position: int) -> None:
         self.index.record(known.key, known.asked, position, completed=known.completed)
+        self.usd_before += known.usd
 
     def _read(self, source: Source) -> None:
         defaults, lines = self._spec.defaults, Lines()

@@ -9,10 +9,11 @@ from attrs import field, frozen
 
 from laplas_async.pacing.gate import Pace
 
-Ending = Literal["done", "interrupted", "max_errors", "same_failure", "long_wait"]
+Ending = Literal["done", "interrupted", "max_errors", "same_failure", "long_wait", "budget"]
 """Why a batch ended: every row has a result; it was interrupted; too many rows failed; consecutive
 rows failed for one reason that does not depend on the row (a bad key, no credits); the service asks
-to wait longer than the client's ``RetryPolicy.max_retry_after`` allows."""
+to wait longer than the client's ``RetryPolicy.max_retry_after`` allows; the next row may cost more
+than is left of the budget."""
 
 
 @frozen(kw_only=True)
@@ -60,8 +61,10 @@ class BatchProgress:
     """A batch at one moment. ``rows``: how many the input has, None until it was read to its end.
 
     ``saved``: results that are on disk. Rates are means over the last 10 seconds; ``elapsed`` and
-    ``left`` are seconds (``left`` is None while it cannot be estimated); ``usd`` is the cost that
-    the service reported, None if it reports none.
+    ``left`` are seconds (``left`` is None while it cannot be estimated); ``usd`` is the cost
+    of this run's completions, None while none is known; ``usd_spent`` is what counts against the
+    budget, earlier runs and what may be billed included, and ``usd_limit`` its cap, None without
+    one. ``latency`` is that of this run's rows.
     """
 
     counts: RowCounts
@@ -74,13 +77,17 @@ class BatchProgress:
     tokens_per_second: float
     usd: float | None
     pace: Pace
+    usd_spent: float | None = None
+    usd_limit: float | None = None
+    latency: "Quantiles | None" = None
 
 
 @frozen(kw_only=True)
 class Quantiles:
-    """The percentiles p50, p95 and p99, in seconds."""
+    """The percentiles p50, p90, p95 and p99, in seconds."""
 
     p50: float
+    p90: float
     p95: float
     p99: float
 
@@ -89,11 +96,14 @@ class Quantiles:
 class BatchReport:
     """A batch at its end. ``rows``: how many were read; all of them, if ``ending`` is done.
 
-    ``reason``: why it stopped early, unless it was interrupted. ``failures``: how
-    many rows failed, by the name of the error; ``advice``: what to do about each, by the same name.
-    ``latency``: seconds from a row's last attempt being sent to its completion; ``first_token``: to
-    its first content, for streamed rows. ``rejected``: requests that the service rejected with 429;
-    ``tries``: requests that were sent.
+    ``reason``: why it stopped early, unless it was interrupted. ``failures``: how many rows failed,
+    by the name of the error; ``advice``: what to do about each, by the same name. ``latency``:
+    seconds from a row's last attempt being sent to its completion; ``first_token``: to its first
+    content, for streamed rows. ``rejected``: requests that the service rejected with 429;
+    ``tries``: requests that were sent. ``usd``: what this run's completions cost, None: unknown;
+    ``usd_by_source``: the same, as "reported" by the service, by the given "price", by
+    "genai-prices"; ``usd_may_be_billed``: what failed attempts may have cost at most, as far as the
+    price is known; ``usd_before``: both together, in the output's lines of earlier runs.
     """
 
     ending: Ending
@@ -103,6 +113,9 @@ class BatchReport:
     tokens: Tokens
     credits: float | None = None
     usd: float | None = None
+    usd_by_source: dict[str, float] = field(factory=dict)
+    usd_may_be_billed: float = 0.0
+    usd_before: float = 0.0
     elapsed: float
     latency: Quantiles | None = None
     first_token: Quantiles | None = None

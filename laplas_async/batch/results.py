@@ -4,6 +4,7 @@ A response of the service, an error too, is a ``response`` with ``error`` null; 
 ``response`` is null and ``error`` has a code and a message. Pure. It refuses to know files.
 """
 
+import math
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrs import frozen
 from laplas_async.batch import jsonl
 from laplas_async.batch.rows import BadRow, Row
 from laplas_async.errors import APIError, ConfigError, LaplasError
+from laplas_async.pacing.price import CostSource
 from laplas_async.types import Attempt, ChatCompletion
 from laplas_async.wire.codec import to_dict
 
@@ -24,11 +26,33 @@ _MAX_MESSAGE = 300  # characters of an error message: enough to act on, and a li
 
 @frozen
 class Known:
-    """What a line of the output says about its row; ``asked`` is a digest of the request."""
+    """What a line of the output says about its row; ``asked`` is a digest of the request.
+
+    ``usd``: what the row cost or may have cost, as far as the line says.
+    """
 
     key: bytes
     asked: bytes
     completed: bool
+    usd: float = 0.0
+
+
+@frozen
+class RowCost:
+    """What a row cost, in US dollars.
+
+    ``usd``: its completion, as known from ``source``; None: unknown. ``may_be_billed``: the most
+    that its failed attempts can have cost, as far as the price is known.
+    """
+
+    usd: float | None = None
+    source: CostSource | None = None
+    may_be_billed: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All that counts against a cap."""
+        return (self.usd or 0.0) + self.may_be_billed
 
 
 @frozen
@@ -46,20 +70,24 @@ def completion_line(
     latency: float,
     first_token: float | None = None,
     limit: LearnedLimit | None = None,
+    spent: RowCost | None = None,
 ) -> bytes:
     """The line of a row that has a completion. ``latency`` and ``first_token`` are seconds.
 
-    ``limit``: the learned limit, if it has changed since the last line that has one.
+    ``limit``: the learned limit, if it has changed since the last line that has one. ``spent``:
+    what it cost; None takes what the service reported.
     """
     attempts = completion.attempts
     extension = _extension(row, attempts, latency, limit)
     if first_token is not None:
         extension["first_token"] = round(first_token, 4)
     if (cost := completion.cost) is not None:
-        if cost.usd_spent is not None:
+        if cost.usd_spent is not None and spent is None:
             extension["usd"] = cost.usd_spent
         if cost.credits_used is not None:
             extension["credits"] = cost.credits_used
+    if spent is not None:
+        _add_cost(extension, spent)
     response = {
         "status_code": (attempts[-1].status if attempts else None) or 200,
         "request_id": completion.request_id,
@@ -69,11 +97,18 @@ def completion_line(
 
 
 def failure_line(
-    row: Row, error: LaplasError, *, latency: float = 0.0, limit: LearnedLimit | None = None
+    row: Row,
+    error: LaplasError,
+    *,
+    latency: float = 0.0,
+    limit: LearnedLimit | None = None,
+    spent: RowCost | None = None,
 ) -> bytes:
     """The line of a row that failed for good; the arguments are those of ``completion_line``."""
     extension = _extension(row, error.attempts, latency, limit)
     extension["failure"] = type(error).__name__
+    if spent is not None:
+        _add_cost(extension, spent)
     if isinstance(error, APIError) and error.status and not 200 <= error.status < 300:
         response = {
             "status_code": error.status,
@@ -107,7 +142,9 @@ def known_from(value: Any) -> Known:
         raise ValueError("is not a laplas result line") from None
     if not (name.startswith(_PREFIX) and len(key) == len(asked) == 16):
         raise ValueError("is not a laplas result line")
-    return Known(key, asked, completed)
+    amounts = (value["laplas"].get(name) for name in ("usd", "usd_may_be_billed"))
+    usd = sum(n for n in amounts if type(n) in (int, float) and 0 <= n < math.inf)
+    return Known(key, asked, completed, usd)
 
 
 def code_of(error: LaplasError) -> str:
@@ -150,6 +187,15 @@ def _extension(
     if row.possibly_duplicated:
         extension["possibly_duplicated"] = True
     return extension
+
+
+def _add_cost(extension: dict[str, Any], spent: RowCost) -> None:
+    if spent.usd is not None:
+        extension["usd"] = spent.usd
+        if spent.source != "reported":
+            extension["usd_source"] = spent.source
+    if spent.may_be_billed:
+        extension["usd_may_be_billed"] = round(spent.may_be_billed, 9)
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class RequestDefaults:
             settings.get("model") or model, system or "Hello", alone, stream=False, extra_body=extra
         )
         settings = {**settings, **(extra or {})}
+        self.model: str = settings.get("model") or model  # of rows that name none
         self._defaults = {"model": model} | {k: v for k, v in settings.items() if v is not None}
         self._system = system
 

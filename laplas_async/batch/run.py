@@ -7,6 +7,7 @@ client's gate admits. It refuses to pace, to retry (the client does both), and t
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from laplas_async.batch.journal import Journal
@@ -19,8 +20,13 @@ from laplas_async.batch.writer import Saved, Writer
 from laplas_async.calls.arguments import check_labels
 from laplas_async.calls.scheduler import Scheduler, wait_for_all
 from laplas_async.client import LaplasClient
-from laplas_async.errors import ConfigError
+from laplas_async.errors import ConfigError, LaplasError
+from laplas_async.pacing.budget import Budget
+from laplas_async.pacing.price import Prices, Pricing
+from laplas_async.pacing.reservation import RequestSize
 from laplas_async.types import Labels
+
+_BALANCE_TIMEOUT = 5.0  # seconds; a batch that has failed is worth no longer wait
 
 
 async def run_batch(
@@ -35,6 +41,8 @@ async def run_batch(
     max_errors: int | None = None,
     stream: bool = False,
     labels: Labels | None = None,
+    budget: Budget | None = None,
+    price: Pricing | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
     progress_interval: float = 0.5,
     stop: asyncio.Event | None = None,
@@ -53,6 +61,9 @@ async def run_batch(
     after this many failed rows, at least 1; ten consecutive rows that fail because of the key or
     the account stop the batch in any case. ``stream``: stream the responses, to measure the time to
     the first token. ``labels`` are attached to every call, for the client's observers.
+    ``budget``: a cap on what the batch may cost, with all its runs so far, as far as their lines
+    say; the batch stops before a row for which there is no room, and can be resumed. ``price`` in
+    US dollars per million tokens (else that of ``budget``) for responses that report no cost.
     ``on_progress`` is called in the event loop every ``progress_interval`` seconds
     (more than 0), and at the end. ``stop``: once it is set, no more rows are started; what is in
     flight ends and is saved.
@@ -74,16 +85,47 @@ async def run_batch(
         retry_failed=retry_failed,
     )
     check_labels(labels)
+    costs = await asyncio.to_thread(_Costs, client, budget, price)
+    costs.check(spec.defaults.model)
+    settings = {"labels": labels, "budget": budget}
     batch = _Batch(
         client,
         spec,
         RunStats(
             asyncio.get_running_loop().time, max_errors, max_wait=client.retry.max_retry_after
         ),
+        costs,
         stream=stream,
-        settings={} if labels is None else {"labels": labels},
+        settings={name: value for name, value in settings.items() if value is not None},
     )
     return await batch.run(on_progress, progress_interval, stop)
+
+
+class _Costs:
+    """What rows cost, and the budget that applies; made in a thread, for ``Prices`` may import."""
+
+    def __init__(self, client: LaplasClient, budget: Budget | None, price: Pricing | None) -> None:
+        if budget is not None and not isinstance(budget, Budget):
+            raise ConfigError(f"budget={budget!r}: must be a Budget, such as Budget(usd=25)")
+        self._own = budget
+        self.budget = client.budget if budget is None else budget
+        no_price = price is None and self.budget is not None
+        self.prices = self.budget.prices if no_price and self.budget else Prices(price)
+
+    def check(self, model: str) -> None:
+        """Raise ``ConfigError`` if a cap could not hold for rows that name no model."""
+        if self.budget is not None and not self.budget.prices.by_model:
+            self.budget.claim(RequestSize(), model)
+
+    def begin(self, output: str, usd: float) -> None:
+        """The output's lines cost this much so far."""
+        if self._own is not None:
+            self._own.count_job(output, usd)
+
+    def end(self, output: str, usd: float) -> None:
+        """As ``begin``, after a run whose calls are counted."""
+        if self._own is not None:
+            self._own.count_job(output, usd, is_counted=True)
 
 
 class _Batch:
@@ -94,6 +136,7 @@ class _Batch:
         client: LaplasClient,
         spec: BatchSpec,
         stats: RunStats,
+        costs: _Costs,
         *,
         stream: bool,
         settings: Mapping[str, Any],
@@ -102,12 +145,15 @@ class _Batch:
         self._gate = client.gate
         self._ordered = spec.ordered
         self._stats = stats
+        self._costs = costs
+        self._client = client
         self._reader = Reader(spec, self._open, self._take_block)
         self._work = RowWork(
             client,
             stats,
             stream=stream,
             settings=settings,
+            prices=costs.prices,
             release=self._reader.release,
             stop=lambda: self._stop(stats.ending),
         )
@@ -136,7 +182,8 @@ class _Batch:
             if self._failure is not None:
                 raise self._failure
             if on_progress is not None:
-                on_progress(self._stats.progress(self._gate.pace))
+                on_progress(self._progress())
+            await self._explain()
         finally:
             if self._ticker is not None:
                 self._ticker.cancel()
@@ -148,6 +195,8 @@ class _Batch:
     def _open(self, journal: Journal) -> None:
         """The output is open, and its lines are known."""
         self._stats.rows.repaired = journal.repaired
+        self._stats.usd_before = self._reader.usd_before
+        self._costs.begin(journal.path, self._reader.usd_before)
         writer = Writer(
             journal, self._reader.positions, self._take_saved, lambda e: self._fail(e, at_once=True)
         )
@@ -181,11 +230,14 @@ class _Batch:
 
     def _tick(self, on_progress: Callable[[BatchProgress], None], interval: float) -> None:
         try:
-            on_progress(self._stats.progress(self._gate.pace))
+            on_progress(self._progress())
         except BaseException as error:  # noqa: BLE001 - the caller's own: run_batch raises it
             self._fail(error, at_once=True)
         else:
             self._ticker = self._loop.call_later(interval, self._tick, on_progress, interval)
+
+    def _progress(self) -> BatchProgress:
+        return self._stats.progress(self._gate.pace, self._costs.budget)
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -212,13 +264,23 @@ class _Batch:
         output, stats = self._work.output, self._stats
         if output is None:
             return
-        is_done = stats.is_read and not self._work.rows and self._failure is None
+        self._costs.end(output.journal.path, stats.usd_before + stats.usage.usd_in_lines)
+        is_done = stats.is_read and not self._work.has_rows and self._failure is None
         if is_done and stats.ending != "long_wait":
             stats.ending, stats.reason = "done", ""  # even if it was to stop
             output.writer.close(index=self._reader.index, ordered=self._ordered)
         else:
             output.writer.close()
         await asyncio.wait({output.writer.ended})
+
+    async def _explain(self) -> None:
+        """For a batch that ran out of credits: the balance, and what the rest would need."""
+        stats = self._stats
+        if stats.ending != "same_failure" or not stats.is_out_of_credits:
+            return
+        with suppress(LaplasError, TimeoutError):
+            async with asyncio.timeout(_BALANCE_TIMEOUT):
+                stats.add_balance(await self._client.balance())
 
     async def _clean(self, stopper: "asyncio.Future[None] | None") -> None:
         """Leave no task, thread or file behind; cancel everything but what is being written."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from attrs import asdict, define
+from attrs import asdict, define, field
 
 from laplas_async.batch.reader import Block
 from laplas_async.batch.report import (
@@ -20,16 +20,20 @@ from laplas_async.batch.report import (
     RowCounts,
     Tokens,
 )
+from laplas_async.batch.results import RowCost
 from laplas_async.errors import (
     AuthenticationError,
+    BudgetError,
     ConfigError,
     LaplasError,
     NotFoundError,
+    OutOfCreditsError,
     PermissionDeniedError,
     QuotaExceededError,
 )
+from laplas_async.pacing.budget import Budget
 from laplas_async.pacing.gate import Pace
-from laplas_async.types import Attempt, ChatCompletion
+from laplas_async.types import Attempt, Balance, ChatCompletion
 
 # Seconds over which a rate is averaged: long enough to be steady at one row a second, short enough
 # to show a pause (test_stats: progress).
@@ -47,6 +51,8 @@ _ACCOUNT: tuple[type[LaplasError], ...] = (
     QuotaExceededError,
     ConfigError,
 )
+
+_UNKNOWN = RowCost()
 
 _RERUN = "then run the same with --retry-failed (retry_failed=True)"
 _ADVICE = {
@@ -81,10 +87,11 @@ class Histogram:
         self._buckets[math.floor(math.log(max(value, _SHORTEST)) / _BUCKET)] += 1
 
     def quantiles(self) -> Quantiles | None:
-        """p50, p95 and p99; None if nothing was added."""
+        """p50, p90, p95 and p99; None if nothing was added."""
         if not self._buckets:
             return None
-        return Quantiles(p50=self._at(0.5), p95=self._at(0.95), p99=self._at(0.99))
+        p50, p90, p95, p99 = (self._at(share) for share in (0.5, 0.9, 0.95, 0.99))
+        return Quantiles(p50=p50, p90=p90, p95=p95, p99=p99)
 
     def _at(self, fraction: float) -> float:
         wanted = fraction * self._buckets.total()
@@ -122,6 +129,9 @@ class _Usage:
     completion_tokens: int = 0
     usd: float | None = None
     credits: float | None = None
+    usd_by_source: dict[str, float] = field(factory=dict)
+    usd_may_be_billed: float = 0.0
+    usd_in_lines: float = 0.0  # what the output's new lines say
 
     def add_attempts(self, attempts: tuple[Attempt, ...]) -> None:
         """The attempts of a row."""
@@ -134,11 +144,17 @@ class _Usage:
         if (usage := completion.usage) is not None:
             self.prompt_tokens += usage.prompt_tokens
             self.completion_tokens += usage.completion_tokens
-        if (cost := completion.cost) is not None:
-            if cost.usd_spent is not None:
-                self.usd = (self.usd or 0.0) + cost.usd_spent
-            if cost.credits_used is not None:
-                self.credits = (self.credits or 0.0) + cost.credits_used
+        if (cost := completion.cost) is not None and cost.credits_used is not None:
+            self.credits = (self.credits or 0.0) + cost.credits_used
+
+    def add_cost(self, spent: RowCost, *, in_line: bool = True) -> None:
+        """What a row cost; ``in_line``: it gets a line, which says so."""
+        self.usd_in_lines += spent.total * in_line
+        if spent.usd is not None and spent.source is not None:
+            sources = self.usd_by_source
+            sources[spent.source] = sources.get(spent.source, 0.0) + spent.usd
+            self.usd = (self.usd or 0.0) + spent.usd
+        self.usd_may_be_billed += spent.may_be_billed
 
     @property
     def tokens(self) -> Tokens:
@@ -193,6 +209,7 @@ class RunStats:
         self.done: float | None = None  # the fraction of the input that is read
         self.is_read = False
         self.saved = 0
+        self.usd_before = 0.0  # in the output's lines of earlier runs
         self.rows = _Rows()
         self.usage = _Usage()
         self.latency = Histogram()
@@ -209,19 +226,25 @@ class RunStats:
         self.done, self.is_read = block.done, block.is_last
 
     def add_completion(
-        self, completion: ChatCompletion, latency: float, first_token: float | None
+        self,
+        completion: ChatCompletion,
+        latency: float,
+        first_token: float | None,
+        spent: RowCost = _UNKNOWN,
     ) -> None:
         """A row was completed, after ``latency`` seconds."""
         self.rows.answered += 1
         self._same_failure.reset()
         self.usage.add(completion)
+        self.usage.add_cost(spent)
         self.latency.add(latency)
         if first_token is not None:
             self.first_token.add(first_token)
 
-    def add_failure(self, error: LaplasError) -> None:
+    def add_failure(self, error: LaplasError, spent: RowCost = _UNKNOWN) -> None:
         """A row failed for good."""
         self.usage.add_attempts(error.attempts)
+        self.usage.add_cost(spent)
         name = type(error).__name__
         self.rows.bad += isinstance(error, ConfigError)
         wait = getattr(error, "retry_after", None)
@@ -237,6 +260,35 @@ class RunStats:
             reason = f"{_SAME_FAILURES} consecutive rows failed: {error.message}"
             self._end("same_failure", f"{reason}; {advice_for(name)}")
         self._fail(name)
+
+    def add_unsent(self, error: BudgetError, spent: RowCost) -> None:
+        """The budget has no room for a row, which is left for another run."""
+        self.usage.add_attempts(error.attempts)
+        self.usage.add_cost(spent, in_line=False)
+        before = f" (${self.usd_before:.4f} of it in earlier runs)" if self.usd_before else ""
+        self._end(
+            "budget",
+            f"the budget of ${error.limit:,.2f} has no room for another row: ${error.spent:.4f} "
+            f"spent{before}; raise it (--max-usd, Budget(usd=...)) or lower max_tokens",
+        )
+
+    @property
+    def is_out_of_credits(self) -> bool:
+        """Whether rows failed because the account has no credits left."""
+        return OutOfCreditsError.__name__ in self.failures
+
+    def add_balance(self, balance: Balance) -> None:
+        """Add to the reason what is left on the account, and what the rows left would need."""
+        self.reason += f"; the balance is {balance.credits:,g} credits"
+        used, answered = self.usage.credits, self.rows.answered
+        total = self.read if self.is_read or not self.done else self.read / self.done
+        left = round(total) - self.rows.frozen().settled + self.failures["OutOfCreditsError"]
+        if used and answered and left > 0:
+            about = "" if self.is_read else "about "
+            self.reason += (
+                f", and {about}{left:,} rows are left, which need about "
+                f"{left * used / answered:,.3g} (the mean of {answered:,} rows)"
+            )
 
     def add_bad_row(self) -> None:
         """A row could not be sent."""
@@ -256,7 +308,7 @@ class RunStats:
 
     # --- the results --------------------------------------------------------------------------
 
-    def progress(self, pace: Pace) -> BatchProgress:
+    def progress(self, pace: Pace, budget: Budget | None = None) -> BatchProgress:
         """This moment, which also becomes a sample of the rate."""
         now = self._clock()
         rows, tokens, samples = self.rows, self.usage.tokens, self._samples
@@ -281,6 +333,9 @@ class RunStats:
             tokens=tokens,
             tokens_per_second=(samples[-1][2] - tokens_then) / seconds,
             usd=self.usage.usd,
+            usd_spent=None if budget is None else budget.spent,
+            usd_limit=None if budget is None else budget.limit,
+            latency=self.latency.quantiles(),
             pace=pace,
         )
 
@@ -295,6 +350,9 @@ class RunStats:
             tokens=self.usage.tokens,
             credits=self.usage.credits,
             usd=self.usage.usd,
+            usd_by_source=dict(self.usage.usd_by_source),
+            usd_may_be_billed=self.usage.usd_may_be_billed,
+            usd_before=self.usd_before,
             elapsed=self._clock() - self._started,
             latency=self.latency.quantiles(),
             first_token=self.first_token.quantiles(),

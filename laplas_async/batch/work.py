@@ -13,12 +13,14 @@ from attrs import define
 
 from laplas_async.batch.journal import Journal
 from laplas_async.batch.reader import Block
-from laplas_async.batch.results import LearnedLimit
+from laplas_async.batch.results import LearnedLimit, RowCost
 from laplas_async.batch.rows import BadRow, Row
 from laplas_async.batch.stats import RunStats
 from laplas_async.batch.writer import Result, Saved, Writer
+from laplas_async.calls.arguments import size_of
 from laplas_async.client import LaplasClient
-from laplas_async.errors import LaplasError
+from laplas_async.errors import BudgetError, LaplasError
+from laplas_async.pacing.price import Prices
 from laplas_async.types import Attempt, ChatCompletion
 
 # Bounds of memory (law 5), in bytes. Requests in flight hold their row, several times over while
@@ -42,8 +44,9 @@ class Output:
 class RowWork:
     """Rows that were read and are not yet started, and the calls that are made for them.
 
-    ``settings`` are arguments of every call. ``release`` is called when a block of rows is used
-    up; ``stop`` when too many rows failed. It has no room for rows until ``output`` is set.
+    ``settings`` are arguments of every call, ``prices`` what calls cost. ``release`` is called when
+    a block of rows is used up; ``stop`` when no more rows are to be started. It has no room for
+    rows until ``output`` is set.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class RowWork:
         *,
         stream: bool,
         settings: Mapping[str, Any] | None = None,
+        prices: Prices | None = None,
         release: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
@@ -62,7 +66,9 @@ class RowWork:
         self.rows: deque[Row | BadRow] = deque()
         self._client = client
         self._stats = stats
+        self.unsent = 0  # rows for which the budget has no room
         self._settings = settings or {}
+        self._prices = Prices() if prices is None else prices
         self._call = self._stream if stream else self._complete
         self._release = release
         self._stop = stop
@@ -89,6 +95,11 @@ class RowWork:
             self.output.journal.in_flight.give_back(saved.slots)
 
     @property
+    def has_rows(self) -> bool:
+        """Whether rows are left that have no result."""
+        return bool(self.rows or self.unsent)
+
+    @property
     def exhausted(self) -> bool:
         """Whether no row will be started any more."""
         return self.is_read and (self.stopping or not self.rows)
@@ -113,13 +124,43 @@ class RowWork:
         self._in_flight_bytes += item.size
         try:
             result = await self._call(item)
+        except BudgetError as error:
+            self._leave(item, error)
+            return
         except LaplasError as error:
-            self._stats.add_failure(error)
+            spent = self._cost(item, None, error.attempts)
+            self._stats.add_failure(error, spent)
             latency = _since_start(error.attempts)
-            result = Result(item, error=error, latency=latency, weight=_LINE_BYTES)
+            result = Result(item, error=error, latency=latency, weight=_LINE_BYTES, spent=spent)
         finally:
             self._in_flight_bytes -= item.size
         self._save(result)
+
+    def _leave(self, row: Row, error: BudgetError) -> None:
+        """The budget has no room for it: that is no result, and another run sends it."""
+        self.unsent += 1
+        in_flight = None if self.output is None else self.output.journal.in_flight
+        nothing_sent = not any(attempt.may_be_billed for attempt in error.attempts)
+        if in_flight is not None and nothing_sent and not row.possibly_duplicated:
+            in_flight.clear((row.slot,))
+            in_flight.give_back((row.slot,))
+        self._stats.add_unsent(error, self._cost(row, None, error.attempts))
+        if not self.stopping:
+            self._stop()
+
+    def _cost(
+        self, row: Row, completion: ChatCompletion | None, attempts: tuple[Attempt, ...]
+    ) -> RowCost:
+        """What a row cost, and what its failed attempts may have cost."""
+        model = row.fields["model"]
+        usage = None if completion is None else completion.usage
+        cost = None if completion is None else completion.cost
+        known = self._prices.cost(model, usage, cost)
+        billed = sum(attempt.may_be_billed for attempt in attempts)
+        price = self._prices.of(model) if billed else None
+        most = 0.0 if price is None else price.worst_case(size_of(row.size, row.fields, None))
+        usd, source = (None, None) if known is None else known
+        return RowCost(usd, source, billed * most)
 
     def _has_room(self, journal: Journal) -> bool:
         return (
@@ -149,9 +190,10 @@ class RowWork:
 
     def _completed(self, row: Row, completion: ChatCompletion, first_token: float | None) -> Result:
         latency = _since_start(completion.attempts)
-        self._stats.add_completion(completion, latency, first_token)
+        spent = self._cost(row, completion, completion.attempts)
+        self._stats.add_completion(completion, latency, first_token, spent)
         weight = _LINE_BYTES + len(completion.text) * len(completion.choices)
-        return Result(row, completion, None, latency, first_token, weight)
+        return Result(row, completion, None, latency, first_token, weight, spent=spent)
 
     def _save(self, result: Result) -> None:
         self._unsaved_bytes += result.weight

@@ -16,7 +16,7 @@ from laplas_async.batch import results
 from laplas_async.batch.background import Background
 from laplas_async.batch.index import Index
 from laplas_async.batch.journal import Journal, Stopped
-from laplas_async.batch.results import LearnedLimit
+from laplas_async.batch.results import LearnedLimit, RowCost
 from laplas_async.batch.rows import BadRow, Row
 from laplas_async.errors import LaplasError, StreamProtocolError
 from laplas_async.types import ChatCompletion
@@ -30,7 +30,7 @@ class Result:
     """The result of a row: a completion, an error, or, for a bad row, neither. Times in seconds.
 
     ``weight``: about how many bytes it takes, to bound what is unsaved. ``limit``: the learned
-    limit, if it has changed.
+    limit, if it has changed; ``spent``: what it cost.
     """
 
     row: Row | BadRow
@@ -40,6 +40,7 @@ class Result:
     first_token: float | None = None
     weight: int = 0
     limit: LearnedLimit | None = None
+    spent: RowCost | None = None
 
 
 @frozen
@@ -174,11 +175,14 @@ def _line(result: Result) -> bytes:
                 latency=result.latency,
                 first_token=result.first_token,
                 limit=result.limit,
+                spent=result.spent,
             )
         except RecursionError:
             error = StreamProtocolError("the response is nested too deeply to be written as JSON")
     failure = error or LaplasError("no response")
-    return results.failure_line(row, failure, latency=result.latency, limit=result.limit)
+    return results.failure_line(
+        row, failure, latency=result.latency, limit=result.limit, spent=result.spent
+    )
 
 
 def _ascend(positions: "array[int]") -> bool:

@@ -45,14 +45,14 @@ def check_labels(labels: object) -> None:
 
 
 def size_of(
-    body: bytes, parameters: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+    body_bytes: int, parameters: Mapping[str, Any], extra_body: Mapping[str, Any] | None
 ) -> RequestSize:
     """The size of a request; fields of ``extra_body`` are sent in place of parameters."""
     sent = {**parameters, **(extra_body or {})}
     bounds = [sent.get(name) for name in ("max_tokens", "max_completion_tokens")]
     choices = sent.get("n")
     return RequestSize(
-        len(body),
+        body_bytes,
         max((bound for bound in bounds if type(bound) is int), default=None),
         choices if type(choices) is int else 1,
     )

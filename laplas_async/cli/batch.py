@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from laplas_async import ConfigError, JournalError, LaplasClient, Limits
+from laplas_async import Budget, ConfigError, JournalError, LaplasClient, Limits, Price
 from laplas_async.batch.report import BatchReport
 from laplas_async.cli.batch_summary import RESUMES, SummaryFile, print_report
 from laplas_async.cli.batch_view import View, make_view
 from laplas_async.cli.connect import check_key, make_client
 from laplas_async.cli.exit_codes import DONE, FAILED, INTERRUPTED, STOPPED_EARLY
-from laplas_async.cli.options import add_client_options, add_numbers, count
+from laplas_async.cli.options import add_client_options, add_numbers, count, usd
 from laplas_async.cli.report import check_target
 from laplas_async.cli.terminal import complain, describe, end_line, make_runner
 
@@ -56,6 +56,20 @@ def add_arguments(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     shared = batch.add_argument_group("for all rows", "the fields of a row take precedence")
     add_client_options(shared)
     add_numbers(shared, ("--max-tokens", "N", "at least 1"), ("--temperature", "T", "0 to 2"))
+    costs = batch.add_argument_group("costs", "what a response reports goes before the price")
+    costs.add_argument(
+        "--max-usd",
+        type=usd,
+        metavar="USD",
+        help="stop before the batch, with all its runs, may cost more (exit code 3)",
+    )
+    costs.add_argument(
+        "--price",
+        nargs=2,
+        type=usd,
+        metavar=("INPUT", "OUTPUT"),
+        help="US dollars per million tokens, where the service reports no cost",
+    )
     limits = batch.add_argument_group("limits", "those not given are discovered")
     for option, explanation in (
         ("--rpm", "requests per minute"),
@@ -88,11 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
         requests_per_minute=arguments.rpm,
         tokens_per_minute=arguments.tpm,
     )
+    price = None if arguments.price is None else Price(*arguments.price)
+    budget = None if arguments.max_usd is None else Budget(arguments.max_usd, price)
     client = make_client(arguments, limits=limits, shared=arguments.shared)
     view = make_view(f"laplas batch {arguments.input}", quiet=arguments.quiet)
     with make_runner() as runner:
         try:
-            report = runner.run(_run(rows, arguments, client, view))
+            report = runner.run(_run(rows, arguments, client, view, budget=budget, price=price))
         except JournalError as error:
             complain(f"{describe(error)}; what was saved before stays, {RESUMES}")
             return STOPPED_EARLY
@@ -131,7 +147,13 @@ def _input(arguments: argparse.Namespace) -> str | BinaryIO:
 
 
 async def _run(
-    rows: str | BinaryIO, arguments: argparse.Namespace, client: LaplasClient, view: View
+    rows: str | BinaryIO,
+    arguments: argparse.Namespace,
+    client: LaplasClient,
+    view: View,
+    *,
+    budget: Budget | None,
+    price: Price | None,
 ) -> BatchReport | None:
     """The report; None if it was stopped at once."""
     from laplas_async.batch.run import run_batch  # noqa: PLC0415 - not for ``laplas --help``
@@ -155,6 +177,8 @@ async def _run(
                     retry_failed=arguments.retry_failed,
                     max_errors=arguments.max_errors,
                     stream=arguments.stream,
+                    budget=budget,
+                    price=price,
                     on_progress=view.update,
                     progress_interval=view.interval,
                     stop=stop,

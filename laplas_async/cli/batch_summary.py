@@ -99,7 +99,7 @@ def summary_lines(report: BatchReport) -> list[str]:
         "repaired": _unless_zero(counts.repaired, "incomplete lines of the output"),
         "tokens": f"{tokens.prompt:,} prompt + {tokens.completion:,} completion = {tokens.total:,}",
         "credits used": None if report.credits is None else f"{report.credits:,g}",
-        "USD spent": None if report.usd is None else money(report.usd),
+        "USD spent": _cost(report),
         "latency": _quantiles(report.latency),
         "first token": _quantiles(report.first_token),
         "requests": f"{report.tries:,}, {report.rejected:,} rejected",
@@ -108,6 +108,22 @@ def summary_lines(report: BatchReport) -> list[str]:
     shown = {name: value for name, value in rows.items() if value is not None}
     width = max(map(len, shown))
     return [f"{name:<{width}}  {value}" for name, value in shown.items()]
+
+
+def _cost(report: BatchReport) -> str | None:
+    """The cost by where it is known from, with what may be billed besides."""
+    sources = {"reported": "reported by the service", "price": "by the price given"}
+    parts = [
+        f"{money(usd)} {sources.get(source, f'by {source}')}"
+        for source, usd in report.usd_by_source.items()
+    ]
+    if report.usd is not None and not parts:
+        parts.append(money(report.usd))
+    if report.usd_may_be_billed:
+        parts.append(f"up to {money(report.usd_may_be_billed)} more may be billed")
+    if report.usd_before:
+        parts.append(f"{money(report.usd_before)} in earlier runs")
+    return ", ".join(parts) or None
 
 
 def _unless_zero(number: int, explanation: str) -> str | None:
@@ -122,4 +138,5 @@ def _failed_before(counts: RowCounts) -> str:
 def _quantiles(seconds: Quantiles | None) -> str | None:
     if seconds is None:
         return None
-    return f"p50 {seconds.p50:.3f} s, p95 {seconds.p95:.3f} s, p99 {seconds.p99:.3f} s"
+    shares = {"p50": seconds.p50, "p90": seconds.p90, "p95": seconds.p95, "p99": seconds.p99}
+    return ", ".join(f"{name} {value:.3f} s" for name, value in shares.items())

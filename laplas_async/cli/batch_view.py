@@ -248,12 +248,18 @@ def describe_rows(progress: BatchProgress) -> list[str]:
 
 
 def describe_speed(progress: BatchProgress) -> list[str]:
-    """The speed, and the cost if the service reports it."""
+    """The speed, the latency, and the cost as far as it is known, with its cap."""
     parts = [
         f"{amount(progress.rows_per_second)} rows/s",
         f"{amount(progress.tokens_per_second)} tokens/s",
     ]
-    return parts if progress.usd is None else [*parts, money(progress.usd)]
+    if (latency := progress.latency) is not None:
+        parts.append(f"latency p50 {amount(latency.p50)} s p95 {amount(latency.p95)} s")
+    if progress.usd_limit is not None:
+        parts.append(f"{money(progress.usd_spent or 0.0)} of {money(progress.usd_limit)}")
+    elif progress.usd is not None:
+        parts.append(money(progress.usd))
+    return parts
 
 
 def describe_limits(pace: Pace) -> list[str]:

@@ -44,6 +44,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def usd(text: str) -> float:
+    """US dollars, at least 0."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be US dollars, at least 0, not {text}")
+    return value
+
+
 def port(text: str) -> int:
     """A TCP port, 0 for any free one."""
     value = int(text)

@@ -41,6 +41,7 @@ class Budget:
         self.reserved = 0.0
         self.may_be_billed = 0.0
         self._waiting: deque[_Waiting] = deque()
+        self._jobs: dict[str, float] = {}  # what is counted of each, by name
 
     def __repr__(self) -> str:
         """The amounts."""
@@ -60,6 +61,17 @@ class Budget:
                 "Budget(usd, price=Price(input, output)) in US dollars per million tokens"
             )
         return Claim(self, price.worst_case(size), model)
+
+    def count_job(self, name: str, usd: float, *, is_counted: bool = False) -> None:
+        """A job, such as a batch that is resumed, has cost ``usd`` so far; count that once.
+
+        ``is_counted``: its calls went through this budget, so it has been counted already.
+        """
+        more = max(0.0, usd - self._jobs.get(name, 0.0))
+        self._jobs[name] = self._jobs.get(name, 0.0) + more
+        if not is_counted:
+            self.spent += more
+            self._admit()
 
     def reserve(self, amount: float) -> bool:
         """Reserve the amount if there is room at once, behind those that wait. Claims call this."""

@@ -76,6 +76,11 @@ class Prices:
         self._pricing = pricing
         self._published = None if isinstance(pricing, Price) else _published_prices()
 
+    @property
+    def by_model(self) -> bool:
+        """Whether prices were given for each model apart."""
+        return isinstance(self._pricing, Mapping)
+
     def of(self, model: str) -> Price | None:
         """The price of a model; None if it is unknown."""
         if (price := self._given(model)) is not None or self._published is None:

@@ -91,6 +91,8 @@ class Numbers:
     completion_tokens: int
     rows_without_usage: int
     usd: float | None
+    usd_by_source: dict[str, float]
+    usd_may_be_billed: float
     credits: float | None
     rows_priced: int
     rows_per_second: float | None
@@ -136,6 +138,8 @@ def analyze(rows: Rows, goals: Goals | None = None) -> Numbers:
             1 for ok, n in zip(done, rows.completion_tokens, strict=True) if ok and n < 0
         ),
         usd=rows.usd,
+        usd_by_source=dict(rows.usd_by_source),
+        usd_may_be_billed=rows.usd_may_be_billed,
         credits=rows.credits,
         rows_priced=rows.priced,
         rows_per_second=completed / seconds if has_time else None,

@@ -18,6 +18,10 @@ _TERMS = (
     ("Rows", "Result lines, one for each row of the input; of several for one row, the last."),
     ("Rejected", "Attempts that the service answered with 429, and that were sent again later."),
     ("May be billed", "Attempts that failed after being sent: the service may have answered."),
+    (
+        "Cost",
+        "As the service reported it, else by the price given, else by genai-prices; else unknown.",
+    ),
     ("Wait", "Time of a row at the gate and between retries, in all its attempts together."),
     (
         "Time to first token (TTFT)",
@@ -32,6 +36,9 @@ _TERMS = (
     ("Waiting", "Rows at the gate or in backoff: each is drawn for its whole wait before sending."),
     ("Percentiles", "Nearest rank: p95 is the least value that 95 % of the rows do not exceed."),
 )
+
+
+_SOURCES = {"reported": "reported by the service", "price": "by the price given"}
 
 
 def render(rows: Rows, numbers: Numbers, *, messages: bool = False) -> str:
@@ -140,13 +147,21 @@ def _tiles(numbers: Numbers) -> str:
 
 def _cost(numbers: Numbers) -> tuple[str, str]:
     billed = plural(numbers.may_be_billed, "more attempt") + " may be billed"
+    if numbers.usd_may_be_billed:
+        billed += f" (at most {money(numbers.usd_may_be_billed)})"
     more = f"; {billed}" if numbers.may_be_billed else ""
     used = "" if numbers.credits is None else f"; {amount(numbers.credits)} credits"
     if numbers.usd is None:
-        return "unknown", f"not reported by the service{used}{more}"
+        return "unknown", f"not reported by the service, and no price was given{used}{more}"
     unpriced = numbers.completed - numbers.rows_priced
     some = f"; {plural(unpriced, 'row')} without a price" if unpriced > 0 else ""
-    return money(numbers.usd), f"reported by the service{used}{some}{more}"
+    sources = [
+        _SOURCES.get(source, f"by {source}")
+        if len(numbers.usd_by_source) == 1
+        else f"{money(usd)} {_SOURCES.get(source, f'by {source}')}"
+        for source, usd in numbers.usd_by_source.items()
+    ]
+    return money(numbers.usd), f"{', '.join(sources)}{used}{some}{more}"
 
 
 def _over_time(timeline: Timeline) -> str:

@@ -80,9 +80,11 @@ class Rows:
     finish_reasons: Counter[str] = field(factory=Counter)
     models: Counter[str] = field(factory=Counter)
     failures: dict[tuple[str, str], Failure] = field(factory=dict)
-    usd: float | None = None  # reported by the service
+    usd: float | None = None  # as far as it is known
+    usd_by_source: dict[str, float] = field(factory=dict)
+    usd_may_be_billed: float = 0.0  # at most, of the attempts whose price is known
     credits: float | None = None
-    priced: int = 0  # completed rows whose cost was reported
+    priced: int = 0  # completed rows whose cost is known
     may_be_billed: int = 0  # attempts
     possibly_duplicated: int = 0
     superseded: int = 0  # lines that a later one replaces
@@ -182,10 +184,16 @@ def _add_costs(rows: Rows, extension: dict[str, Any], *, completed: bool) -> Non
     """What a line says about money, also if a later line supersedes it."""
     usd, credits_used = extension.get("usd"), extension.get("credits")
     if usd is not None:
-        rows.usd = (rows.usd or 0.0) + max(0.0, _number(usd))
+        amount = max(0.0, _number(usd))
+        rows.usd = (rows.usd or 0.0) + amount
+        source = str(extension.get("usd_source", "reported"))
+        if source not in rows.usd_by_source and len(rows.usd_by_source) >= _MAX_KINDS:
+            source = _OTHER
+        rows.usd_by_source[source] = rows.usd_by_source.get(source, 0.0) + amount
         rows.priced += completed
     if credits_used is not None:
         rows.credits = (rows.credits or 0.0) + max(0.0, _number(credits_used))
+    rows.usd_may_be_billed += max(0.0, _number(extension.get("usd_may_be_billed")))
     billed = extension.get("may_be_billed")
     if billed is None:  # a line of an earlier version
         billed = sum(bool(one.get("may_be_billed")) for one in _objects(extension.get("tries")))

@@ -341,7 +341,12 @@ def on_progress(progress: BatchProgress) -> None:
 
 async def batch(client: LaplasClient) -> None:
     report = await run_batch(
-        "in.jsonl", Path("out.jsonl"), client=client, ordered=True, on_progress=on_progress
+        "in.jsonl",
+        Path("out.jsonl"),
+        client=client,
+        ordered=True,
+        budget=Budget(25, Price(input=3.5, output=3.5)),
+        on_progress=on_progress,
     )
     assert_type(report, BatchReport)
     assert_type(report.ok, bool)

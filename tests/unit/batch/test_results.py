@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from laplas_async.batch import jsonl
 from laplas_async.batch.results import (
     OPENING,
+    RowCost,
     bad_line,
     code_of,
     completion_line,
@@ -85,6 +86,31 @@ def test_an_answer() -> None:
         "usd": 0.5,
         "credits": 77,
     }
+
+
+def test_a_cost_says_where_it_is_known_from_unless_the_service_reported_it() -> None:
+    reported = answered(spent=RowCost(0.5, "reported"))["laplas"]
+    assert (reported["usd"], "usd_source" in reported) == (0.5, False)
+    priced = answered(spent=RowCost(0.25, "price", 0.125))["laplas"]
+    assert (priced["usd"], priced["usd_source"], priced["usd_may_be_billed"]) == (
+        0.25,
+        "price",
+        0.125,
+    )
+    assert "usd" not in answered(spent=RowCost())["laplas"]
+
+
+def test_a_line_is_read_back_with_what_it_cost() -> None:
+    error = ConnectionFailedError("gone")
+    assert read_line(failure_line(row(), error, spent=RowCost(None, None, 0.125))).usd == 0.125
+    assert read_line(failure_line(row(), error)).usd == 0.0
+
+
+@pytest.mark.parametrize("usd", [-1, "5", None, True])
+def test_a_strange_cost_in_a_line_counts_nothing(usd: Any) -> None:
+    line = json.loads(failure_line(row(), ConnectionFailedError("gone")))
+    line["laplas"]["usd"] = usd
+    assert read_line(jsonl.write(line)).usd == 0.0
 
 
 def test_attempts_are_listed_if_there_were_several() -> None:

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from laplas_async.batch.report import BatchReport, RowCounts, Tokens
+from laplas_async.batch.results import RowCost
 from laplas_async.batch.stats import Histogram, RunStats
 from laplas_async.errors import (
     AuthenticationError,
@@ -61,7 +62,7 @@ def test_the_sums() -> None:
     clock = Clock()
     stats = RunStats(clock)
     for _ in range(3):
-        stats.add_completion(answer(), 0.25, 0.125)
+        stats.add_completion(answer(), 0.25, 0.125, RowCost(0.5, "reported", 0.25))
     error = ServerError("503", status=503)
     error.attempts = (Attempt(0.0, status=503),)
     stats.add_failure(error)
@@ -74,6 +75,7 @@ def test_the_sums() -> None:
     assert report.tokens == Tokens(prompt=9, completion=12)
     assert report.tokens.total == 21
     assert (report.usd, report.credits) == (1.5, 6.0)
+    assert (report.usd_by_source, report.usd_may_be_billed) == ({"reported": 1.5}, 0.75)
     assert (report.tries, report.rejected, report.elapsed) == (7, 3, 2)
     assert report.failures == {"ServerError": 1, "bad row": 1}
     assert report.advice.keys() == report.failures.keys()

@@ -21,7 +21,7 @@ DONE = BatchReport(
     counts=RowCounts(answered=1_000),
     tokens=Tokens(prompt=2_000, completion=3_000),
     elapsed=8.0,
-    latency=Quantiles(p50=0.2, p95=0.5, p99=1.25),
+    latency=Quantiles(p50=0.2, p90=0.4, p95=0.5, p99=1.25),
     tries=1_003,
     rejected=3,
 )
@@ -39,7 +39,10 @@ MIXED = evolve(
     ),
     credits=12.5,
     usd=0.0315,
-    first_token=Quantiles(p50=0.1, p95=0.2, p99=0.3),
+    usd_by_source={"reported": 0.03, "price": 0.0015},
+    usd_may_be_billed=0.002,
+    usd_before=1.25,
+    first_token=Quantiles(p50=0.1, p90=0.15, p95=0.2, p99=0.3),
     failures={"bad row": 5, "ServerError": 30, "AError": 5},
     advice={"bad row": "correct them", "ServerError": "wait a while"},
 )
@@ -50,7 +53,7 @@ def test_lines_without_a_value_are_left_out() -> None:
         "rows      1,000 in 8 s",
         "answered  1,000 (125.0 rows/s)",
         "tokens    2,000 prompt + 3,000 completion = 5,000",
-        "latency   p50 0.200 s, p95 0.500 s, p99 1.250 s",
+        "latency   p50 0.200 s, p90 0.400 s, p95 0.500 s, p99 1.250 s",
         "requests  1,003, 3 rejected",
         "failed    0",
     ]
@@ -66,9 +69,12 @@ def test_the_summary_has_a_line_for_every_value() -> None:
         "repaired             1 incomplete lines of the output",
         "tokens               2,000 prompt + 3,000 completion = 5,000",
         "credits used         12.5",
-        "USD spent            $0.0315",
-        "latency              p50 0.200 s, p95 0.500 s, p99 1.250 s",
-        "first token          p50 0.100 s, p95 0.200 s, p99 0.300 s",
+        (
+            "USD spent            $0.0300 reported by the service, $0.0015 by the price given, "
+            "up to $0.0020 more may be billed, $1.25 in earlier runs"
+        ),
+        "latency              p50 0.200 s, p90 0.400 s, p95 0.500 s, p99 1.250 s",
+        "first token          p50 0.100 s, p90 0.150 s, p95 0.200 s, p99 0.300 s",
         "requests             1,003, 3 rejected",
         "failed               40, 5 not sent",
     ]
@@ -140,7 +146,7 @@ def test_the_file_is_replaced_whole(tmp_path: Path) -> None:
     summary = json.loads(path.read_bytes())
     assert summary["ok"] is True
     assert summary["counts"]["answered"] == 1_000
-    assert summary["latency"] == {"p50": 0.2, "p95": 0.5, "p99": 1.25}
+    assert summary["latency"] == {"p50": 0.2, "p90": 0.4, "p95": 0.5, "p99": 1.25}
     assert list(tmp_path.iterdir()) == [path]
 
 

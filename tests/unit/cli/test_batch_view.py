@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from laplas_async import Pace
-from laplas_async.batch.report import BatchProgress, RowCounts, Tokens
+from laplas_async.batch.report import BatchProgress, Quantiles, RowCounts, Tokens
 from laplas_async.cli import batch_view
 from laplas_async.cli.batch_view import (
     LIVE_INTERVAL,
@@ -99,6 +99,12 @@ def test_a_line_has_every_number() -> None:
         "41,000 of 100,000 rows, 40,990 answered, 10 failed, 812 rows/s, 61,022 tokens/s, "
         "limit 20/s and 48 at once, 47 in flight, 12 waiting, 3 rejected, 1:12 left"
     )
+
+
+def test_the_cost_is_shown_with_its_cap_and_the_latency_by_percentiles() -> None:
+    latency = Quantiles(p50=0.25, p90=0.5, p95=1.5, p99=2.0)
+    capped = evolve(PROGRESS, usd=0.5, usd_spent=1.25, usd_limit=25.0, latency=latency)
+    assert "61,022 tokens/s, latency p50 0.25 s p95 1.5 s, $1.25 of $25.00, " in line(capped)
 
 
 def test_unknown_numbers_are_left_out() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from laplas_async.cli.options import count, number, port, seconds
+from laplas_async.cli.options import count, number, port, seconds, usd
 
 
 def test_numbers_stay_integers_if_written_so() -> None:
@@ -24,6 +24,9 @@ def test_numbers_stay_integers_if_written_so() -> None:
         (seconds, "inf"),
         (seconds, "nan"),
         (seconds, "-1"),
+        (usd, "-0.01"),
+        (usd, "inf"),
+        (usd, "nan"),
         (port, "-1"),
         (port, "65536"),
         (number, "hot"),
@@ -35,4 +38,5 @@ def test_values_out_of_range_are_refused(read: Callable[[str], float], text: str
 
 
 def test_values_in_range_are_read() -> None:
+    assert (usd("0"), usd("25")) == (0.0, 25.0)
     assert (count("7"), seconds("0.5"), port("0"), port("65535")) == (7, 0.5, 0, 65535)

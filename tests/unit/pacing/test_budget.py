@@ -166,6 +166,19 @@ def test_a_cap_must_be_an_amount(usd: Any) -> None:
         Budget(usd)
 
 
+def test_a_job_that_is_resumed_counts_once() -> None:
+    budget = Budget(1.0, PRICE)
+    budget.count_job("out.jsonl", 0.25)
+    budget.count_job("out.jsonl", 0.25)
+    assert budget.spent == 0.25
+    budget.settle(0.0, 0.5)  # its calls, in this run
+    budget.count_job("out.jsonl", 0.75, is_counted=True)
+    budget.count_job("out.jsonl", 0.75)  # it is resumed once more
+    budget.count_job("other.jsonl", 0.1)
+    assert budget.spent == pytest.approx(0.85)
+    assert budget.left == pytest.approx(0.15)
+
+
 def test_the_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(BudgetError("x", spent=1.0, reserved=2.0, limit=3.0)))
     assert (error.message, error.spent, error.reserved, error.limit) == ("x", 1.0, 2.0, 3.0)
