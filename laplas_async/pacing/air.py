@@ -18,21 +18,32 @@ from laplas_async.pacing.tuning import TUNING
 class Air:
     """In the order of sending. ``settle_after``: seconds until silence means acceptance."""
 
-    settle_after: float = TUNING.settle_first
+    settle_after: float = TUNING.settle_unknown
+    measured: bool = False  # whether anything has shown how far away the service is
     _echo: float = 0.0  # seconds: the slowest rejection lately
     _young: deque[Ticket] = field(factory=deque)
 
     def connect(self, delay: float) -> None:
         """A connection took so long: a rejection will take about as long."""
         if not self._echo:
-            wanted = TUNING.connects * delay + TUNING.settle_slack
-            self.settle_after = min(TUNING.settle_most, max(TUNING.settle_first, wanted))
+            self._measure(TUNING.connects * delay)
+
+    def respond(self, delay: float) -> None:
+        """A response began after so long: a rejection takes no longer than that."""
+        if not self.measured:
+            self._measure(delay)
+
+    def _measure(self, delay: float) -> None:
+        wanted = max(TUNING.settle_first, delay + TUNING.settle_slack)
+        self.settle_after = min(TUNING.settle_most, wanted)
+        self.measured = True
 
     def reject(self, delay: float) -> None:
         """A rejection took so long to come back."""
         self._echo = max(delay, TUNING.echo_decay * self._echo)
         wanted = TUNING.settle_factor * self._echo + TUNING.settle_slack
         self.settle_after = min(TUNING.settle_most, wanted)
+        self.measured = True
 
     def add(self, ticket: Ticket) -> None:
         """One is sent."""

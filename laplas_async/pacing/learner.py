@@ -91,7 +91,11 @@ class Learner:
             accepted = self.window.accepted
             if self.window.established:
                 accepted = max(accepted, int(self.window.number))
-            self.ramp.send(now, accepted, self.air.settle_after, doubling=self.trial is not None)
+            if self.air.measured:
+                round_trip = self.air.settle_after
+                self.ramp.send(now, accepted, round_trip, doubling=self.trial is not None)
+            else:
+                self.ramp.grope(now, self.longer.start)
         for book in self._books:
             book.enter(now, ticket.tokens)
         self.air.add(ticket)
@@ -99,6 +103,7 @@ class Learner:
     def accept(self, ticket: Ticket, now: float) -> None:
         """It was accepted."""
         if not ticket.settled:
+            self.air.respond(now - ticket.started)
             self._accept(ticket, now)
 
     def end(self, ticket: Ticket, now: float, in_flight: int) -> None:
@@ -115,7 +120,8 @@ class Learner:
     def reject(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         """It was rejected."""
         if ticket.accepted:  # silence was taken for acceptance too early
-            self.window.accepted = max(0, self.window.accepted - 1)
+            self.window.retract()
+            self.longer.retract()
             self.places.retract(ticket)
         ticket.settled, ticket.accepted = True, False
         self._ended += 1

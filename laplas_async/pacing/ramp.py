@@ -17,6 +17,10 @@ class Ramp:
 
     next_at: float = -math.inf
 
+    def grope(self, now: float, since: float) -> None:
+        """One is sent while the distance is not known: the time since the first one doubles."""
+        self.next_at = now + min(TUNING.settle_unknown, max(TUNING.grope_first, now - since))
+
     def send(self, now: float, accepted: int, round_trip: float, *, doubling: bool) -> None:
         """One is sent; ``accepted`` were since the opening. ``doubling``: after a reopening."""
         if doubling:

@@ -8,7 +8,9 @@ class Tuning:
     """Constants with their units and reasons."""
 
     # --- the air: when is a request that was not rejected known as accepted -------------------
-    settle_first: float = 0.02  # seconds, before any rejection came back
+    settle_first: float = 0.02  # seconds, at least, before any rejection came back
+    settle_unknown: float = 1.0  # seconds, while nothing has shown the distance
+    grope_first: float = 0.005  # seconds between the first two requests, the same
     settle_factor: float = 1.3  # of the slowest rejection lately
     settle_slack: float = 0.004  # seconds: timers and the event loop
     settle_most: float = 2.0  # seconds

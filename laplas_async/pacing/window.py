@@ -118,11 +118,16 @@ class Window:
             return
         if self.accepted > self.number:  # more than was thought
             self.number = self.accepted
-            self._step *= 2
-            self.book.number = self.number + math.floor(self._step)
+            if self.number >= self.book.number:
+                self._step = max(1.0, min(2 * self._step, self.number / 4))
+                self.book.number = self.number + math.floor(self._step)
         elif self._total == TUNING.raise_after + self.number // 2:
             self._step = 1.0
             self.book.number = self.number + 1
+
+    def retract(self) -> None:
+        """What was taken for accepted was rejected."""
+        self.accepted = max(0, self.accepted - 1)
 
     def reject(self) -> None:
         """The number is not what it was taken for."""
