@@ -20,6 +20,7 @@ class Air:
 
     settle_after: float = TUNING.settle_unknown
     measured: bool = False  # whether anything has shown how far away the service is
+    last_sent: float = -math.inf
     _echo: float = 0.0  # seconds: the slowest rejection lately
     _young: deque[Ticket] = field(factory=deque)
 
@@ -47,6 +48,7 @@ class Air:
 
     def add(self, ticket: Ticket) -> None:
         """One is sent."""
+        self.last_sent = ticket.started
         self._young.append(ticket)
 
     def settled(self, now: float, before: float = -math.inf) -> Iterator[Ticket]:

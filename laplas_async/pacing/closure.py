@@ -18,7 +18,8 @@ class Closure:
     request were sent. ``accepted``: how many were, since ``origin``. ``level``: a probe after a
     completion goes only below so many in flight. ``completed``: whether there was a completion.
     ``held``: what the rejected request had waited for. ``measured``: the window whose period is
-    measured again, whatever else is believed.
+    measured again, whatever else is believed. ``asked``: seconds that the service asked for.
+    ``slack``: seconds by which one request may arrive before an earlier one.
     """
 
     decided: float
@@ -34,9 +35,12 @@ class Closure:
     probes: int = 0
     held: Held = Held.NOTHING
     measured: Window | None = None
+    asked: float = 0.0
+    slack: float = TUNING.settle_slack
 
     def reject(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         """A probe was rejected."""
+        self.asked = 0.0  # and that was not the reason
         if self.completed and ticket.level <= self.level:
             self.level = max(1, ticket.level // 2)
         self.last = ticket.started
@@ -57,9 +61,11 @@ class Closure:
         for period in TUNING.round_periods:
             at = self.opened + period
             if at > now and abs(at - wanted) < best:
-                best, self.next_at = abs(at - wanted), at + TUNING.settle_slack
+                best, self.next_at = abs(at - wanted), at + self.slack
 
     def refill(self, now: float) -> float:
         """The most that a bucket could have gained by now, being empty for the last probe."""
+        if self.asked >= TUNING.asked_most:  # a bucket would have had room for one by then
+            return 1.0 + max(0.0, now - self.first - self.asked) / self.asked
         closed = self.last - self.first
         return 1.0 + (now - self.last) / closed if closed > 0 else math.inf

@@ -144,6 +144,15 @@ class WindowBook:
                     self.used -= amount
                 return
 
+    def used_at(self, now: float) -> float:
+        """How much of the number is used at ``now``."""
+        used = self.used
+        for _, last, amount in self._groups:
+            if last > now - self.period:
+                break
+            used -= amount
+        return used
+
     def forget(self, now: float) -> None:
         """Drop what has left the window."""
         self.forget_before(now - self.period)

@@ -101,7 +101,7 @@ class Limiter:
             return FULL
         until, reason = self._paused_until, PAUSED
         if self.limits.adaptive:
-            at, why = self.learner.free_at(now, cost)
+            at, why = self.learner.free_at(now, cost, self.in_flight)
             if at > until:
                 until, reason = at, why
         for book in self._configured:

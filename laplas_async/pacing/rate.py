@@ -1,5 +1,6 @@
 """Estimates the rate of a token bucket from the times at which it was empty."""
 
+import math
 from typing import Self
 
 from attrs import define
@@ -33,10 +34,17 @@ class Rate:
         """So many were ``accepted`` from the rejection that closed to the one at ``now``."""
         seconds = max(1e-3, now - trial.first)
         base = max(TUNING.rate_least, max(accepted, 0.7) / seconds)
-        burst = max(1.0, trial.accepted / 2)
+        # What was let in before, above what the rate gives meanwhile, was saved up.
+        saved = trial.accepted - base * (trial.first - trial.origin)
+        burst = max(1.0, saved / 2)
         rate = cls(base, burst, RateBook(base), now, float(accepted), seconds, now)
         rate._restart(now, 0)
         return rate
+
+    @property
+    def low(self) -> float:
+        """Requests a second that are sure to be accepted."""
+        return self.base
 
     @property
     def rule(self) -> Rule:
@@ -52,8 +60,15 @@ class Rate:
             self._held += 1
             self.book.change(self.base * self._factor(), self._allowed(), now)
 
+    def interrupt(self) -> None:
+        """Something else held requests back: the time since the last rejection shows no rate."""
+        self._empty_at = -math.inf
+
     def reject(self, sent: float, later: int) -> None:
         """The bucket was empty for the request of ``sent``; ``later`` were sent after it."""
+        if self._empty_at == -math.inf:
+            self._restart(sent, later)
+            return
         accepted, seconds = self._accepted, max(1e-3, sent - self._empty_at)
         low, high = max(0, accepted - 1) / seconds, (accepted + 1) / seconds
         sum_a, sum_s = self._sum_accepted, self._sum_seconds

@@ -50,6 +50,9 @@ class Spacing:
             pace = self.high * 2.0 ** min(20.0, (share - 1) / TUNING.overdue)
         self.book.change(pace, TUNING.burst_none, now)
 
+    def interrupt(self) -> None:
+        """Something else held requests back."""
+
     def reject(self, sent: float, later: int) -> None:
         """The one of ``sent`` was rejected; ``later``: how many were sent after it."""
         pace, share = self.book.rate, min(1.0, self._risen / self._span)

@@ -58,15 +58,29 @@ class Tuning:
     # --- concurrency ---------------------------------------------------------------------------
     probe_after_first: int = 16
     probe_after_most: int = 80
+    asked_most: float = 2.0  # seconds of Retry-After: for longer, it is not the number at once
+    raise_after_accepted: int = 4  # with one more at once than is believed
+    level_cut: float = 0.95  # of the limit, at a rejection above what is proven
     strikes: int = 2
+    trial_gap: float = 0.7  # of the mean time between two requests
+    duration_weight: float = 0.1  # of the newest, in the mean duration
 
     # --- window --------------------------------------------------------------------------------
     established: int = 3  # cycles
     longer: float = 3.0  # a closure of so many periods is another window's
+    same: float = 1.5  # a closure of more periods does not correct an established one
     early_share: float = 0.25  # of the number: rejected before, the last cycle was not over
     doubtful_share: float = 0.85  # of the number, in the second cycle: the first was two windows
     measured_share: float = 0.5  # of the number: closed before, it was not for the window
+    shorter_share: float = 0.93  # of the period: closer than that, no shorter one is tried
+    round_share: float = 0.02  # of a round period: so close, a measured one is taken for it
     raise_after: int = 60  # accepted between two probes of the number
+
+    burst_seconds: float = 20.0  # of a rate: no bucket saves up for longer
+    window_closed: float = 5.0  # seconds: closed for less, that is not asked
+    intervals: float = 16.0  # of a rate: closed for longer, the cause is a window
+    intervals_known: float = 10.0  # of a rate: believed for less, it may be anything
+    intervals_same: float = 3.0  # of a rate: closed for less, it has not moved
 
     # --- outage --------------------------------------------------------------------------------
     down_after: int = 10

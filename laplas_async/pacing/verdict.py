@@ -27,7 +27,8 @@ class Evidence:
 
     ``held``: what the request had waited for. ``lessons``: rejections one after the other with
     nothing accepted between. ``trial``: it ended the first opening after a closure.
-    ``accepted``: since that opening, ``early``: too few for the window's cycle.
+    ``accepted``: since that opening, ``early``: too few for the window's cycle,
+    ``trying``: one more than its number was tried.
     ``longer_accepted``: in the longer window's cycle. ``refill``: the most that a bucket could
     have taken. ``feasible``: whether a limit on the number at once explains all rejections.
     ``completed``: whether a request had ended between closing and reopening. ``number``: of the
@@ -39,6 +40,7 @@ class Evidence:
     trial: bool
     accepted: int
     early: bool
+    trying: bool
     longer_accepted: int
     refill: float
     feasible: bool
@@ -61,6 +63,8 @@ def judge(evidence: Evidence) -> Cause:
     if e.held is Held.LONGER:
         return Cause.COUNT if e.longer_accepted else Cause.UNKNOWN
     if e.held is Held.WINDOW:
+        if e.rate and not e.trying:
+            return Cause.RATE
         return Cause.UNKNOWN if e.early else Cause.COUNT
     if e.held is Held.PACE:
         return Cause.RATE

@@ -23,6 +23,7 @@ class Window:
     since: float = 0.0
     book: WindowBook = field(factory=_history)
     cycles: int = 0  # completed since the period was last corrected
+    floor: float = 0.0  # seconds after the start of a cycle, at which one was rejected still
     _last_start: float = -math.inf  # of the last cycle in which one was accepted
     _total: int = 0  # accepted since the number was last raised
     _step: float = 1.0
@@ -43,14 +44,19 @@ class Window:
         """Whether its number is used up, or one more is tried."""
         return self.book.used + 1 > self.number
 
+    def trying(self, now: float) -> bool:
+        """Whether one that is sent now would be more than was ever let in."""
+        number = self.number
+        return self.book.number > number and self.book.used_at(now) + 1 > number
+
     def due(self, now: float) -> bool:
         """Whether a cycle begins with a request that is sent now."""
         return now - self.start >= self.book.period
 
     def just_due(self, now: float) -> bool:
         """Whether a request that is sent now had probably waited for the next cycle."""
-        late = now - self.start - self.period
-        return 0 <= late < TUNING.due_slack * self.period + TUNING.timer_slack
+        late = now - self.start - self.book.period
+        return 0 <= late < TUNING.due_slack * self.book.period + TUNING.timer_slack
 
     @property
     def established(self) -> bool:
@@ -100,15 +106,46 @@ class Window:
         self._total, self._step, self.cycles = 0, 1.0, 0
         return self.book.used < self.number
 
-    def measure(self, start: float) -> None:
-        """The next cycle begins at ``start``."""
+    def measure(self, start: float, last: float) -> None:
+        """The next cycle begins at ``start``; one that was sent at ``last`` was rejected."""
+        self.floor = max(0.0, last - self.origin)
         self.period = self.book.period = start - self.origin
         self.cycles = 0
 
-    def send(self, now: float) -> None:
+    def send(self, now: float, slack: float) -> None:
         """One is sent; a cycle may begin with it."""
-        if self.due(now):
-            self.open(now)
+        if not self.due(now):
+            return
+        served = self.accepted >= TUNING.doubtful_share * self.number
+        if self.shorter and self.accepted:
+            self.period = self.book.period
+        self.open(now)
+        if self.believed and served and self.cycles and self.book.number <= self.number:
+            self.book.period = self._candidate(slack + TUNING.settle_slack)
+
+    @property
+    def shorter(self) -> bool:
+        """Whether a shorter period is tried."""
+        return self.book.period < self.period
+
+    def _candidate(self, slack: float) -> float:
+        """A shorter period that may do as well: a round one, or the middle of what is open."""
+        rounds = TUNING.round_periods
+        measured = self.period - slack
+        if any(abs(measured - period) < TUNING.round_share * period for period in rounds):
+            return self.period
+        if self.floor > TUNING.shorter_share * self.period:
+            return self.period
+        middle = (self.floor + self.period) / 2
+        shorter = [at + slack for at in rounds if self.floor < at + slack < self.period]
+        return min(shorter, key=lambda period: abs(period - middle), default=middle)
+
+    def lengthen(self) -> None:
+        """The shorter period that was tried is too short."""
+        self.floor = max(self.floor, self.book.period)
+        self.book.period = self.period
+        if not self.accepted and self._last_start > -math.inf:
+            self.start, self.cycles = self._last_start, self.cycles - 1
 
     def accept(self) -> None:
         """One was accepted."""
