@@ -18,9 +18,11 @@ from laplas_async.batch.inflight import keys_left
 from laplas_async.batch.parts import write_durably
 from laplas_async.errors import ConfigError
 
-# A row that was in flight when its process was killed is sent alone from then on. One death beside
-# others proves nothing; a second one, alone, does (test_shard: set aside).
+# A row that was in flight when its process was killed is sent alone from then on, and set aside
+# after this many deaths. The death of a crowd is evidence against none of it: of 30,000 rows over
+# Ray, an actor and the driver killed, one innocent row was alone at the second kill (test_shard).
 MOST_DEATHS = 2
+_CROWD = 8  # rows: fewer are alone for so short a time that a kill from outside hardly meets one
 _LOCK_INTERVAL = 0.2  # seconds between two looks at a shard that another process works on
 
 
@@ -85,7 +87,7 @@ class ShardFiles:
 
 @define
 class Deaths:
-    """Which rows were in flight when a process died, and how often each.
+    """Which rows were in flight when a process died, and how many deaths count against each.
 
     While a shard is worked on, its file ``running`` says so, and which row is sent alone; found at
     the start, it is what a killed process left behind. A process that is stopped removes it.
@@ -106,7 +108,8 @@ class Deaths:
         left = keys_left(str(files.journal))
         names = [name for name in unfinished if jsonl.digest(name.encode()) in left]
         for name in names if alone is None else [alone]:
-            made.counts[name] = made.counts.get(name, 0) + 1
+            evidence = alone is not None or len(names) <= _CROWD
+            made.counts[name] = made.counts.get(name, 0) + evidence
         _write_json(files.deaths, made.counts)
         files.running.unlink()
         return made

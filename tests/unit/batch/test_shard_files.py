@@ -44,6 +44,18 @@ def test_a_second_death_alone_sets_that_row_aside_and_no_other(files: ShardFiles
     assert [deaths.is_set_aside(name) for name in "ab"] == [False, True]
 
 
+def test_the_death_of_a_crowd_makes_suspects_but_is_no_evidence(files: ShardFiles) -> None:
+    crowd = [f"r{n}" for n in range(9)]
+    die(files, crowd)
+    Deaths.load(files, crowd)
+    for expected in (False, True):  # two deaths alone
+        die(files, [], alone="r3")
+        deaths = Deaths.load(files, crowd)
+        assert deaths.is_set_aside("r3") is expected
+        assert all(deaths.is_suspect(name) for name in crowd)
+    assert not deaths.is_set_aside("r4")
+
+
 def test_a_process_that_is_stopped_leaves_no_suspects(files: ShardFiles) -> None:
     def stop() -> None:
         with Deaths().watch(files) as is_alone:
