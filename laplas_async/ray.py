@@ -91,7 +91,7 @@ def complete_dataset(
     return ds.map_batches(
         _ShardActor,
         fn_constructor_args=(job,),
-        concurrency=concurrency,
+        compute=_import("ray.data").ActorPoolStrategy(size=concurrency),
         batch_size=None,  # a block is a shard, so the same input has the same shards again
         batch_format="pyarrow",
         **ray_options,

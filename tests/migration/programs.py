@@ -7,7 +7,9 @@
 import asyncio
 import json
 import os
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -511,7 +513,10 @@ async def pickled_errors(openai: Any, sim: Simulator, show: Show) -> None:
 
 PROGRAMS: dict[str, Any] = {
     name: value
-    for name, value in list(globals().items())
+    for name, value in [
+        *globals().items(),
+        *runpy.run_path(str(Path(__file__).parent / "more_programs.py")).items(),
+    ]
     if asyncio.iscoroutinefunction(value) and not name.startswith("_")
 }
 
