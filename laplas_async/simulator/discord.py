@@ -317,7 +317,9 @@ class FakeDiscord(FakePlatform):
         if not 1 <= len(payload.get("name") or "") <= 100:
             raise _RefusedError(400, "Invalid Form Body", 50035)
         self.threads[thread] = payload["name"]
-        return self._channel(thread)
+        body = self._channel(thread)
+        self.gateway.dispatch("THREAD_CREATE", {**body, "newly_created": True})
+        return body
 
     def _open_dm(self, _: Any, payload: dict[str, Any]) -> dict[str, Any]:
         user = int(payload["recipient_id"])

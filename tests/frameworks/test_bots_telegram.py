@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from laplas_async import Conversations, LaplasClient
 from laplas_async.bots import Gone, LiveText, Phrases, PortError, SlowDown, Uncertain
 from laplas_async.bots.schedule import ChatPace
-from laplas_async.errors import StreamTruncatedError
-from laplas_async.simulator import FakeTelegram, Reaction
+from laplas_async.errors import (
+    AnswerReplacedError,
+    AuthenticationError,
+    ChatBusyError,
+    StreamTruncatedError,
+)
+from laplas_async.simulator import FakeTelegram, Fault, Reaction, Simulator, Timing
 
 PROSE = "The river runs to the sea. It is long, and nobody knows why it is there at all.\n\n"
 FAST = ChatPace(interval=0.02)
@@ -327,6 +333,69 @@ async def test_a_group_that_became_a_supergroup_is_followed(
     telegram.migrate(-5, -1005)
     await show(await port(-5), script("Hello").end())
     assert telegram.texts(-1005) == ["Hello"]
+
+
+# --- conversations ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("busy", ["queue", "replace", "refuse"])
+async def test_a_second_message_follows_the_policy(
+    telegram: FakeTelegram, port: Any, busy: Any
+) -> None:
+    timing = Timing(tokens_per_second=200)
+    made = [await port(), await port()]
+    async with (
+        Simulator(timing=timing) as service,
+        LaplasClient("key", service.base_url) as client,
+        Conversations(client, busy=busy) as conversations,
+    ):
+        first = asyncio.create_task(show(made[0], conversations[7].ask("Tell me a story.")))
+        await seen(telegram, " ▌")
+        last = show(made[1], conversations[7].ask("Name a river."))
+        second: Any = await asyncio.gather(last, return_exceptions=True)
+        ended: Any = (await asyncio.gather(first, return_exceptions=True))[0]
+    texts = telegram.texts()
+    assert not any("▌" in text or "cut off" in text for text in texts)
+    match busy:
+        case "queue":
+            assert [ended.text, second[0].text] == texts
+        case "replace":
+            assert isinstance(ended, AnswerReplacedError)
+            assert ended.partial.text.startswith(texts[0].rstrip())
+            assert texts[1:] == [second[0].text]
+        case "refuse":
+            assert isinstance(second[0], ChatBusyError)
+            assert texts == [ended.text]
+
+
+async def test_an_answer_that_failed_before_its_text_is_raised(
+    telegram: FakeTelegram, port: Any
+) -> None:
+    async with (
+        Simulator(faults=[Fault.status(401)]) as service,
+        LaplasClient("key", service.base_url) as client,
+    ):
+        stream = client.stream("Name a river.")  # not entered: show does that
+        with pytest.raises(AuthenticationError):
+            await show(await port(), stream, placeholder="…")
+    assert telegram.texts() == ["(No answer: something went wrong.)"]
+
+
+async def test_telegramify_markdown_may_format(
+    telegram: FakeTelegram, port: Any, script: Any
+) -> None:
+    telegramify: Any = pytest.importorskip(
+        "telegramify_markdown", reason="telegramify-markdown is not installed"
+    )
+    text = ("# Title\n\n- **one** and `two`\n- [three](https://a.b)\n\n" + PROSE) * 60
+    made = await port(render=telegramify.convert)
+    await show(made, script(*re.findall(r".{1,40}", text, re.DOTALL)).end())
+    assert len(telegram.texts()) > 1
+    shown = "".join(telegram.texts())
+    assert shown.count("one and two") == shown.count("Title") == 60
+    assert "**" not in shown
+    kinds = {entity["type"] for message in telegram.messages for entity in message.entities}
+    assert {"bold", "code", "text_link"} <= kinds
 
 
 # --- ending early -----------------------------------------------------------------------------
