@@ -37,10 +37,14 @@ OnWait = Callable[[int], Awaitable[object] | object]
 
 @frozen
 class Prompt:
-    """What is sent for one question, and what it was assumed to cost."""
+    """What is sent for one question, and what it was assumed to cost.
+
+    ``before``: the turns sent with it, of which ``droppable`` could be left out too.
+    """
 
     messages: list[MessageDict]
     before: list[Turn]
+    droppable: int
     left_out: list[Turn]
     question_tokens: int
 
@@ -170,9 +174,9 @@ class AnswerStream:
             try:
                 await self._stream.start()
             except BadRequestError as error:
-                if not prompt.before or not history.is_too_long(error):
+                if not prompt.droppable or not history.is_too_long(error):
                     raise
-                left_out += (len(prompt.before) + 1) // 2
+                left_out = len(prompt.left_out) + (prompt.droppable + 1) // 2
             else:
                 chat.trim(prompt.left_out)
                 return

@@ -90,6 +90,11 @@ def tokens_of(turn: Turn, ratio: float | None = None) -> int:
     return size(turn.messages, ratio) if turn.tokens is None else turn.tokens
 
 
+def is_pinned(turn: Turn) -> bool:
+    """Whether a turn is never trimmed: one that only instructs, in a history from elsewhere."""
+    return all(message["role"] in ("system", "developer") for message in turn.messages)
+
+
 def excess(turns: Sequence[Turn], fixed: int, limit: int, ratio: float | None = None) -> int:
     """How many of the oldest turns must go so that the rest fits into ``limit`` tokens.
 

@@ -49,12 +49,12 @@ class ChatRegistry:
 
     def acquire(self, key: str) -> ChatState:
         """The chat's state, which must be released."""
-        self._evict()
         chat = self.chats.get(key)
         if chat is None:
             chat = self.chats[key] = ChatState(key, self.storage)
         chat.users += 1
         self._touch(chat)
+        self._evict()
         return chat
 
     def release(self, chat: ChatState) -> None:
@@ -97,7 +97,9 @@ class ChatRegistry:
         nothing.
         """
         turns = [one for one in chat.turns if one is not turn and one.messages]
-        before = turns[left_out:]
+        pinned = [one for one in turns if history.is_pinned(one)]
+        droppable = [one for one in turns if not history.is_pinned(one)]
+        before = droppable[left_out:]
         text = repr(question.system)
         if chat.system_tokens is None or chat.system_tokens[0] != text:
             chat.system_tokens = text, history.size(question.system, chat.ratio)
@@ -106,15 +108,22 @@ class ChatRegistry:
             asked = turn.tokens
             tokens += history.size(turn.messages[:known], chat.ratio) if asked is None else asked
         fixed = chat.system_tokens[1] + tokens
+        fixed += sum(history.tokens_of(one, chat.ratio) for one in pinned)
         total = fixed + sum(history.tokens_of(one, chat.ratio) for one in before)
         limit = await self._limit(question.parameters, total)
         dropped = history.excess(before, fixed, limit, chat.ratio)
-        kept = before[dropped:]
+        kept = sorted([*pinned, *before[dropped:]], key=lambda one: one.number)
         messages = [message for one in [*kept, turn] for message in one.messages]
         paired = history.pair_tools(messages)
         if not paired or paired[-1] != turn.messages[-1]:
             raise ConfigError("messages: a result of a tool that the assistant did not call")
-        return Prompt([*question.system, *paired], kept, turns[: len(turns) - len(kept)], tokens)
+        return Prompt(
+            [*question.system, *paired],
+            before=kept,
+            droppable=len(before) - dropped,
+            left_out=droppable[: left_out + dropped],
+            question_tokens=tokens,
+        )
 
     async def _limit(self, parameters: Mapping[str, Any], needed: int) -> int:
         if self._max_tokens is not None:

@@ -267,6 +267,22 @@ async def test_a_conversation_held_elsewhere_can_be_appended(
     ]
 
 
+async def test_instructions_in_an_appended_history_are_not_trimmed(
+    client: LaplasClient, simulator: Simulator
+) -> None:
+    held = [Message("system", "Rhyme."), Message("user", "Old."), Message("assistant", "Gold.")]
+    async with Conversations(client, max_tokens=300) as conversations:
+        chat = conversations[1]
+        await chat.append(held)
+        for number in range(8):
+            await answer(chat.ask(f"Question {number}?"))
+        assert sent(simulator)[0] == {"role": "system", "content": "Rhyme."}
+        assert "user: Old." not in texts(sent(simulator))
+        simulator.script(Fault.status(400, {"message": "The prompt is too long."}))
+        await answer(chat.ask("Last?"))
+        assert texts(sent(simulator))[0] == "system: Rhyme."
+
+
 # --- one answer at a time -------------------------------------------------------------------------
 
 
