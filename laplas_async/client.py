@@ -136,7 +136,7 @@ class LaplasClient:
             self.gate, self._events, self._lifetime, observers=observers, budget=budget
         )
         self._account = Account(self._transport, self._lifetime)
-        self._typed_output = TypedOutput()
+        self._typed_output = TypedOutput(self.models)
         # Responses of the default service state their cost: WIRE.md, "Response".
         cost_is_known = base_url is None and default_url == DEFAULT_BASE_URL
         self._tool_runs = ToolRuns(cost_is_known=cost_is_known)

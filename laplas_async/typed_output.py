@@ -4,12 +4,15 @@ It joins ``structured`` to the client's calls, and imports it on first use (law 
 send anything itself: it is given ``complete`` and ``stream``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from laplas_async.calls.arguments import parameters_of, settings_of
-from laplas_async.types import MessageLike
+from laplas_async.errors import LaplasError
+from laplas_async.types import MessageLike, Model
 
 if TYPE_CHECKING:
     from cattrs import BaseConverter
@@ -17,14 +20,22 @@ if TYPE_CHECKING:
     from laplas_async.streaming.parsed_stream import ParsedStream
     from laplas_async.structured.parsing import Mode, Parsed, ParseRequest
 
+_FEATURES_TIMEOUT = 5.0  # seconds; a mode that is rejected costs less than waiting longer
+
 
 class TypedOutput:
-    """Requests objects, and remembers for each model the mode in which it gave one."""
+    """Requests objects, and remembers for each model the mode in which it gave one.
 
-    __slots__ = ("_modes",)
+    ``models`` lists the service's models, whose features decide where mode auto begins.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_features", "_lock", "_models", "_modes")
+
+    def __init__(self, models: Callable[[], Awaitable[Sequence[Model]]]) -> None:
+        self._models = models
         self._modes: dict[str, str] = {}
+        self._features: dict[str, tuple[str, ...]] | None = None  # once they were asked for
+        self._lock = asyncio.Lock()  # so that many calls at the start ask once
 
     async def parse(
         self,
@@ -40,6 +51,7 @@ class TypedOutput:
         from laplas_async.structured import parsing  # noqa: PLC0415 - law 9
 
         request = self._request(messages, into, arguments, model=model, **options)
+        await self._begin_with_features(request, model)
         settings = settings_of(arguments)
         result: Parsed[Any] = await parsing.parse(partial(complete, **settings), request)
         self._modes[model] = result.mode
@@ -62,7 +74,21 @@ class TypedOutput:
             partial(stream, **settings_of(arguments)),
             self._request(messages, into, arguments, model=model, mode=mode),
             lambda mode: self._modes.__setitem__(model, mode),
+            partial(self._begin_with_features, model=model),
         )
+
+    async def _begin_with_features(self, request: "ParseRequest[Any]", model: str) -> None:
+        """Leave out the modes that the model does not have, if the service publishes that."""
+        if len(request.modes) < 2 or model in self._modes:
+            return
+        async with self._lock:
+            if self._features is None:
+                self._features = {}  # a service that lists nothing is asked once
+                with contextlib.suppress(LaplasError, TimeoutError):
+                    async with asyncio.timeout(_FEATURES_TIMEOUT):
+                        found = await self._models()
+                    self._features = {one.id: one.features for one in found}
+        request.begin_with(self._features.get(model, ()))
 
     def _request(
         self,

@@ -12,7 +12,11 @@ _CHAT: Final = (
     "openai/chat-completion.stop",
     "openai/chat-completion.message.system",
 )
-_TOOLS: Final = ("openai/chat-completion.function", "openai/chat-completion.parallel-tool-calls")
+_TOOLS: Final = (
+    "openai/chat-completion.function",
+    "openai/chat-completion.parallel-tool-calls",
+    "openai/chat-completion.response-format",
+)
 # Credits below which the service warns; its own default.
 _LOW_BALANCE: Final = 10_000
 # id, developer, context length, output maximum, features

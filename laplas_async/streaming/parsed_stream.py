@@ -4,7 +4,7 @@ It holds a ``ChatStream`` and gives what passes through to ``structured``. It re
 answer that does not fit raises, for parts of it may have been used already.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -39,10 +39,12 @@ class ParsedStream(Generic[T]):
         open_stream: Callable[..., ChatStream],
         request: ParseRequest[T],
         remember: Callable[[str], object] = lambda _: None,
+        prepare: Callable[[ParseRequest[T]], Awaitable[None]] | None = None,
     ) -> None:
         self._open_stream = open_stream
         self._request = request
         self._remember = remember
+        self._prepare = prepare
         self._output = request.output
         self._partial = PartialOutput(request.output)
         self._result: Parsed[T] | None = None
@@ -53,6 +55,12 @@ class ParsedStream(Generic[T]):
 
         Raises as ``complete`` does. Leaving the block closes the connection.
         """
+        if self._prepare is not None:
+            mode = self._request.mode
+            await self._prepare(self._request)
+            if self._request.mode != mode:
+                await self._stream.aclose()
+                self._stream = self._open_stream(self._request.messages, **self._request.parameters)
         while True:
             try:
                 await self._stream.__aenter__()

@@ -114,6 +114,12 @@ class ParseRequest(Generic[T]):
             parameters["max_tokens"] = self._max_tokens
         return parameters
 
+    def begin_with(self, features: Sequence[str]) -> None:
+        """Leave out the modes that the model lacks, by the features that its service publishes."""
+        if features:
+            offered = modes_to_try("auto", features=features)
+            self.modes = [mode for mode in self.modes if mode in offered]
+
     def receive(self, completion: ChatCompletion) -> Parsed[T] | None:
         """Take a response: the result, or None: make the next request. Raises ``OutputError``."""
         self.spending.add(completion)

@@ -29,10 +29,12 @@ class PartialOutput:
         self._parser = PartialParser(output.shape())
         self._error: JSONSyntaxError | None = None
         self.looks = 0  # how often the parser looked at new text
+        self._fed_blanks = 0  # characters of white space at the end of what was fed
         self._leading = 0  # characters of white space before the JSON begins
 
     def feed(self, text: str) -> None:
         """Take more text. Broken JSON raises nothing here: the whole answer decides."""
+        self._fed_blanks = self._fed_blanks + len(text) if text.isspace() else 0
         if self._error is None and (text := text if self._locator.found else self._find(text)):
             try:
                 if self._parser.feed_lazily(text):
@@ -43,6 +45,9 @@ class PartialOutput:
     @property
     def is_endless(self) -> bool:
         """Whether the answer consists of white space for so long that it will not go on."""
+        if self._fed_blanks > MAX_BLANKS:  # perhaps inside a string: the parser knows
+            self._fed_blanks = 0
+            self._look()
         return self._parser.blanks > MAX_BLANKS or self._leading > MAX_BLANKS
 
     @property

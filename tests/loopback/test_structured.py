@@ -1,6 +1,7 @@
 """Typed answers and tools over real sockets."""
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from attrs import define, field, validators
 
 from laplas_async import (
     ConfigError,
+    InvalidJSONError,
     LaplasClient,
     OutputValidationError,
     RunLimitError,
     RunLimits,
     TruncatedOutputError,
 )
-from laplas_async.simulator import Simulator
+from laplas_async.simulator import Fault, Simulator
+from tests.loopback.test_stream_faults import chunk, event
 
 
 class Currency(enum.Enum):
@@ -228,3 +231,56 @@ async def test_a_cost_limit_without_a_price_is_rejected_before_anything_is_sent(
 
 def without_types(x) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Nothing."""
+
+
+FEATURES = {
+    "all": ["openai/chat-completion.response-format", "openai/chat-completion.function"],
+    "tools": ["openai/chat-completion.stream", "openai/chat-completion.function"],
+    "neither": ["openai/chat-completion.stream"],
+    "unpublished": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [("all", "json_schema"), ("tools", "tool"), ("neither", "prompt"), ("unlisted", "json_schema")],
+)
+async def test_auto_begins_with_what_the_service_publishes_about_the_model(
+    model: str, mode: str
+) -> None:
+    models = [{"id": id_, "features": features} for id_, features in FEATURES.items()]
+    async with Simulator(models=models) as simulator:
+        for streamed in (False, True):
+            async with LaplasClient("key", simulator.base_url, model=model) as client:
+                if streamed:
+                    async with client.stream("letter", into=Line) as stream:
+                        with contextlib.suppress(InvalidJSONError):
+                            await stream.parsed()
+                else:
+                    with contextlib.suppress(InvalidJSONError):
+                        await client.parse("letter", into=Line, max_retries=0)
+        bodies = [request.body for request in simulator.requests if request.body]
+    for body in bodies:
+        assert ("response_format" in body) == (mode == "json_schema")
+        assert ("tools" in body) == (mode == "tool")
+
+
+async def test_a_service_without_a_list_of_models_is_asked_for_json_schema() -> None:
+    async with (
+        Simulator(models="no list") as simulator,
+        LaplasClient("key", simulator.base_url) as client,
+    ):
+        result = await client.parse("letter", into=Line)
+    assert result.mode == "json_schema"
+
+
+async def test_a_stream_of_white_space_is_closed_early() -> None:
+    """Over a socket: the rest of the answer, which would never end, is not awaited."""
+    start = [event(chunk({"content": text})) for text in ('{"sku": ', " " * 500)]
+    async with Simulator() as simulator, LaplasClient("key", simulator.base_url) as client:
+        simulator.script(Fault.raw(b"".join([start[0], *start[1:] * 5]), end="stall"))
+        async with client.stream("letter", into=Line) as stream:
+            with pytest.raises(InvalidJSONError, match="only white space") as caught:
+                await stream.parsed()
+        assert client.pace.in_flight == 0
+    assert caught.value.text == '{"sku":'
