@@ -8,12 +8,12 @@ import re
 from typing import Final
 
 _THOUGHTS: Final = ("think", "thinking", "reasoning", "thought")
-_OPENING: Final = re.compile(rf"<({'|'.join(_THOUGHTS)})>")
+_OPENING: Final = re.compile(rf"<({'|'.join(_THOUGHTS)})>", re.IGNORECASE)
 _TAG: Final = rf"<(?:{'|'.join(_THOUGHTS)})>"
-_START: Final = re.compile(rf"{_TAG}|\{{\s*[\"}}]")
-_START_WITH_ARRAY: Final = re.compile(rf"{_TAG}|\{{\s*[\"}}]|\[")
+_START: Final = re.compile(rf"{_TAG}|\{{\s*[\"}}]", re.IGNORECASE)
+_START_WITH_ARRAY: Final = re.compile(rf"{_TAG}|\{{\s*[\"}}]|\[", re.IGNORECASE)
 # What may be the beginning of one of them at the end of a piece.
-_UNDECIDED: Final = re.compile(r"(?:\{\s*|<[a-z]{0,9})\Z")
+_UNDECIDED: Final = re.compile(r"(?:\{\s*|<[a-zA-Z]{0,9})\Z")
 _LONGEST_TAG: Final = len("</reasoning>")
 # An array counts only as the first thing, in a fence or not: prose is full of brackets.
 _LEAD: Final = re.compile(r"\s*(?:`{3,}[a-zA-Z]*\s*)?\Z")
@@ -43,11 +43,11 @@ class Locator:
         at = 0
         while True:
             if self._closing:
-                end = text.find(self._closing, at)
-                if end < 0:
+                closing = re.compile(self._closing, re.IGNORECASE).search(text, at)
+                if closing is None:
                     self._held = text[max(at, len(text) - _LONGEST_TAG) :]
                     return ""
-                at = end + len(self._closing)
+                at = closing.end()
                 self._closing = self._lead = ""
             found = self._start.search(text, at)
             if found is None:

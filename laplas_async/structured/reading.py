@@ -5,6 +5,7 @@ through. It refuses to repair JSON, to choose among several values, and to fill 
 """
 
 import contextlib
+import re
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -28,7 +29,7 @@ from laplas_async.structured.schema import WRAPPED_KEY, OutputSchema, schema_for
 from laplas_async.wire.codec import repaired
 
 T = TypeVar("T")
-_THOUGHT_ENDS = ("</think>", "</thinking>", "</reasoning>")
+_THOUGHT_END = re.compile("</think>|</thinking>|</reasoning>", re.IGNORECASE)
 _MAX_SHAPE_LEVELS = 16  # a recursive type has no end; below it values are read with their parent
 
 
@@ -178,5 +179,5 @@ def _explained(text: str, error: ValueError) -> NoJSON:
 
 def _behind_thoughts(text: str) -> str | None:
     """What follows the end of thoughts whose beginning is not in the text; None: no such end."""
-    ends = [text.rfind(tag) + len(tag) for tag in _THOUGHT_ENDS if tag in text]
-    return text[max(ends) :] if ends else None
+    ends = [found.end() for found in _THOUGHT_END.finditer(text)]
+    return text[ends[-1] :] if ends else None

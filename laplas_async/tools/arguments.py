@@ -5,6 +5,7 @@ It refuses to complete or repair what is cut: such a call is never executed.
 
 import ast
 import json
+import math
 import re
 from collections.abc import Container
 from typing import Any, Final
@@ -20,7 +21,11 @@ from laplas_async.wire.codec import repaired
 _MAX_LITERAL: Final = 20_000
 _FUNCTION_TAG: Final = re.compile(r"<function=([\w-]+)>(.*?)</function>", re.DOTALL)
 _CALL_TAG: Final = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-_SPECIAL: Final = re.compile(r"<\|[a-z_]+\|>")  # <|python_tag|>, <|eom_id|>
+# <|python_tag|>, <|eom_id|>, Mistral's [TOOL_CALLS]
+_SPECIAL: Final = re.compile(r"<\|[a-z_]+\|>|^\s*\[TOOL_CALLS\]")
+_THOUGHTS: Final = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_FENCE: Final = re.compile(r"`{3,}[a-zA-Z]*\s*(.*?)\s*`{3,}", re.DOTALL)
+_CALL_FIELDS: Final = {"name", "parameters", "arguments", "type", "id"}
 
 
 def decode(text: str) -> Any:
@@ -77,12 +82,13 @@ def calls_in(completion: ChatCompletion, known: Container[str], turn: int) -> li
 
 
 def _calls_in_text(text: str, known: Container[str]) -> list[ToolCall]:
-    text = _SPECIAL.sub("", text).strip()
+    text = _SPECIAL.sub("", _THOUGHTS.sub("", text)).strip()
     tagged = [(name, inner) for name, inner in _FUNCTION_TAG.findall(text) if name in known]
     if tagged:
         return [ToolCall(function=FunctionCall(name, inner.strip())) for name, inner in tagged]
     found = [call for inner in _CALL_TAG.findall(text) for call in _objects(inner, known)]
-    return found or _objects(text, known)
+    fence = _FENCE.fullmatch(text)
+    return found or _objects(text if fence is None else fence[1], known)
 
 
 def _objects(text: str, known: Container[str]) -> list[ToolCall]:
@@ -94,22 +100,29 @@ def _objects(text: str, known: Container[str]) -> list[ToolCall]:
             value, end = DECODER.raw_decode(rest)
         except (ValueError, RecursionError):
             return []
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            return []
-        if value["name"] not in known:
-            return []
-        arguments = value.get("parameters", value.get("arguments"))
-        if not isinstance(arguments, dict) or not set(value) <= {
-            "name",
-            "parameters",
-            "arguments",
-            "type",
-            "id",
-        }:
-            return []
-        calls.append(ToolCall(function=FunctionCall(value["name"], json.dumps(arguments))))
+        for one in value if isinstance(value, list) else [value]:
+            if (call := _call(one, known)) is None:
+                return []
+            calls.append(call)
         rest = rest[end:].lstrip(" \t\r\n;,")
     return calls
+
+
+def _call(value: Any, known: Container[str]) -> ToolCall | None:
+    """The call that an object is; None if it is none."""
+    if not isinstance(value, dict):
+        return None
+    function = value.get("function")
+    if isinstance(function, dict) and set(value) <= {"type", "id", "function"}:
+        value = function  # as in the API's own messages
+    name, given = value.get("name"), value.get("parameters", value.get("arguments", ""))
+    if not isinstance(name, str) or name not in known or not set(value) <= _CALL_FIELDS:
+        return None
+    if given == "" or not isinstance(given, dict | str):
+        return None
+    return ToolCall(
+        function=FunctionCall(name, given if isinstance(given, str) else json.dumps(given))
+    )
 
 
 def _literal(text: str) -> Any:
@@ -135,4 +148,6 @@ def _is_plain(value: Any) -> bool:
         return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
     if isinstance(value, list):
         return all(_is_plain(one) for one in value)
-    return value is None or type(value) in (str, int, float, bool)
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) in (str, int, bool)

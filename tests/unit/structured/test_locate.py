@@ -13,6 +13,7 @@ CASES = [
     ('<thinking>{"draft": 1}</thinking>\n{"a": 1}', '{"a": 1}'),
     ('Well. <think>a < b {"x": 1}</think> <think>again</think> {"a": 1}', '{"a": 1}'),
     ('<think>{"draft": 1}', ""),
+    ('<Think>\u0130{"draft": 1}</THINK>{"a": 1}', '{"a": 1}'),
     ("no JSON {at all}", ""),
     ("", ""),
     ('a < b and <b>bold</b>: {"a": 1}', '{"a": 1}'),

@@ -26,6 +26,7 @@ ADA = '{"name": "Ada", "age": 36}'
         f"{ADA}\n\nI hope that {{helps}}.",
         f'<think>{{"name": "draft"}}</think>{ADA}',
         f'{{"name": "draft"}}\n</think>\n{ADA}',
+        f'\u0130{{"name": "draft"}}</Think>{ADA}',
         '{"name": "Ada",\n "age": 36.0}',
     ],
 )

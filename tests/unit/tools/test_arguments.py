@@ -31,6 +31,7 @@ def test_arguments_are_read(text: str | None, value: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "{'a': 1e999}",
         '{"a": 1}}',
         '{"a": 1} done',
         '{"a": 1',
@@ -67,6 +68,10 @@ def found(text: str) -> list[tuple[str, str]]:
         '{"name": "add", "parameters": {"a": 1}}',
         '<|python_tag|>{"type": "function", "name": "add", "arguments": {"a": 1}}<|eom_id|>',
         '<function=add>{"a": 1}</function>',
+        '<think>{"name": "add", "parameters": {}}</think>{"name": "add", "parameters": {"a": 1}}',
+        '```json\n{"name": "add", "parameters": {"a": 1}}\n```',
+        '[TOOL_CALLS][{"name": "add", "arguments": {"a": 1}}]',
+        '{"type": "function", "function": {"name": "add", "arguments": "{\\"a\\": 1}"}}',
         'Let me see. <tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>',
     ],
 )
