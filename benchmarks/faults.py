@@ -13,12 +13,18 @@ import importlib
 import importlib.metadata
 import json
 import platform
+import sys
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
+# This tree, before what is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import laplas_async
+from benchmarks.fault_classes import Report, reports
 from laplas_async import LaplasClient, LaplasError, RetryPolicy, Timeouts
 from laplas_async.simulator import Fault, Simulator
 from laplas_async.wire.sse import MAX_EVENT_BYTES
@@ -42,6 +48,7 @@ class Case:
     calls: Calls = ()
     keywords: dict[str, Any] = field(factory=dict)
     whole: str = WHOLE
+    plain: bool = False  # requested without streaming
 
     @property
     def right(self) -> str:
@@ -113,7 +120,7 @@ RIGHT: dict[str, tuple[bytes, str]] = {
     "no blank line behind the last chunk": (event(piece("Hello", "stop"))[:-2], "Hello"),
     "no [DONE], but a finish_reason": (HELLO.removesuffix(DONE), "Hello"),
     "[DONE], but no finish_reason": (event(piece("Hello")) + DONE, "Hello"),
-    "content behind the finish_reason": (TEXT + STOP + event(piece(" you")), WHOLE),
+    "content behind the finish_reason": (TEXT + STOP + event(piece(" you")) + DONE, WHOLE),
     "a finish_reason nobody knows": (event(piece("Hello", "because")) + DONE, "Hello"),
     "content in parts": (
         event({"choices": [{"delta": {"content": [{"type": "text", "text": "Hello"}]}}]}) + STOP,
@@ -261,11 +268,12 @@ def our_reader(base_url: str) -> Reader:
 
     async def read(case: Case) -> Answer:
         # A client for each: one that met so many faults in a row would spare the service.
-        async with (
-            LaplasClient(KEY, base_url, timeouts=timeouts, retry=retry) as client,
-            client.stream(PROMPT, **case.keywords) as stream,
-        ):
-            completion = await stream.completion()
+        async with LaplasClient(KEY, base_url, timeouts=timeouts, retry=retry) as client:
+            if case.plain:
+                completion = await client.complete(PROMPT, **case.keywords)
+            else:
+                async with client.stream(PROMPT, **case.keywords) as stream:
+                    completion = await stream.completion()
         calls = tuple(
             (call.id, call.function.name, call.function.arguments) for call in completion.tool_calls
         )
@@ -281,6 +289,11 @@ def openai_reader(client: Any) -> Reader:
         text = ""
         calls: dict[int, list[str]] = {}
         messages = [{"role": "user", "content": PROMPT}]
+        if case.plain:
+            completion = await client.chat.completions.create(model="any", messages=messages)
+            if completion.choices[0].finish_reason is None:
+                raise AssertionError("not a completion")  # of ours: what a careful program checks
+            return Answer(completion.choices[0].message.content or "")
         async with await client.chat.completions.create(
             model="any", messages=messages, stream=True, **case.keywords
         ) as stream:
@@ -353,6 +366,7 @@ async def run_all(simulator: Simulator) -> None:
             readers[name] = (openai_reader(peer), openai.OpenAIError)
         try:
             await print_table(simulator, list(cases(simulated)), readers)
+            await print_reports(simulator, readers)
         finally:
             if peer is not None:
                 await peer.close()
@@ -374,6 +388,63 @@ async def print_table(
         print("| " + " | ".join(row) + " |", flush=True)
     counted = ", ".join(f"{name} {count}" for name, count in right.items())
     print(f"\nRight, of {len(listed)}: {counted}. Python {platform.python_version()}.")
+
+
+async def judge_report(
+    simulator: Simulator, report: Report, read: Reader, own: type[Exception]
+) -> str:
+    """What one client makes of a case of ``fault_classes``, in words."""
+    simulator.script(*report.faults[:-1])
+    simulator.script_always(report.faults[-1])
+    before = simulator.counts.requests
+    case = Case(report.name, Fault.raw(), report.text, plain=report.plain)
+    said = ""
+    try:
+        async with asyncio.timeout(SLOW) as scope:
+            answer = await read(case)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what is asked for
+        if scope.expired():
+            return f"WRONG: hung > {SLOW:g} s"
+        said, name = str(error), type(error).__name__
+        if not isinstance(error, own):
+            words = f"WRONG: crashed with {type(error).__module__.partition('.')[0]}.{name}"
+        elif report.text is not None:
+            words = f"WRONG: refused with {name}"
+        elif report.says not in said:
+            words = f"WRONG: {name} without the message"
+        else:
+            words = f"reported ({name})"
+    else:
+        calls = tuple((name, arguments) for _, name, arguments in answer.calls)
+        if report.text is None:
+            words = f"WRONG: accepted {answer.text!r}"
+        elif calls != report.calls or report.text not in ("*", answer.text):
+            words = f"WRONG: read {answer.text or calls!r}"
+        else:
+            words = "exact"
+    requests = simulator.counts.requests - before
+    if requests > report.most:
+        words = f"WRONG: {words.removeprefix('WRONG: ')}, after {requests} requests"
+    return words
+
+
+async def print_reports(
+    simulator: Simulator, readers: dict[str, tuple[Reader, type[Exception]]]
+) -> None:
+    """The table of the classes of public reports."""
+    print("\n| class and case | " + " | ".join(readers) + " |")
+    print("|---|" + "---|" * len(readers))
+    listed = list(reports())
+    right = dict.fromkeys(readers, 0)
+    for report in listed:
+        row = [report.name]
+        for name, (read, own) in readers.items():
+            words = await judge_report(simulator, report, read, own)
+            right[name] += is_right(words)
+            row.append(words.replace("|", "\\|"))
+        print("| " + " | ".join(row) + " |", flush=True)
+    counted = ", ".join(f"{name} {count}" for name, count in right.items())
+    print(f"\nRight, of {len(listed)}: {counted}.")
 
 
 async def main() -> None:
