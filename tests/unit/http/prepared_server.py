@@ -21,8 +21,25 @@ class Server:
         self.destinations: list[bytes] = []
         self.stays_open = False
         self.port = 0
+        self._handlers: set[asyncio.Task[None]] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        try:
+            await self._respond(reader, writer)
+        except ConnectionError:  # the client has closed it without reading everything
+            pass
+        finally:
+            writer.close()
+
+    async def finish(self) -> None:
+        """Wait until all connections have been closed by their clients."""
+        if self._handlers:
+            await asyncio.wait(self._handlers)
+
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.speaks_socks:
             await self.greet(reader, writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -34,7 +51,6 @@ class Server:
             await writer.drain()
         if self.stays_open:
             await reader.read()
-        writer.close()
 
     async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak SOCKS 5 (RFC 1928) without authentication, as the proxy and the destination."""
