@@ -273,9 +273,9 @@ def describe_limits(pace: Pace) -> list[str]:
     ]
 
 
-def describe_rules(pace: Pace) -> list[str]:
+def describe_rules(pace: Pace, *, wall: float | None = None) -> list[str]:
     """The limits that are known or believed, and why the next request waits."""
-    lines = [f"rules: {'; '.join(map(str, pace.rules))}"] if pace.rules else []
+    lines = [f"rules: {'; '.join(pace.describe(wall=wall))}"] if pace.rules else []
     return lines if pace.reason is None else [*lines, f"the next request waits: {pace.reason}"]
 
 

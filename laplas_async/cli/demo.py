@@ -181,7 +181,7 @@ async def _call_at_once(
 
 
 def _limit_found(pace: GatePace) -> str:
-    return "not reached" if pace.rate is None else f"{pace.rate:.1f} per second"
+    return "; ".join(pace.describe()) or "not reached"
 
 
 async def _break_stream(

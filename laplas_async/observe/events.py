@@ -21,13 +21,15 @@ class Event:
     "rejected" (the same for a rejection by a rate limit, from which the gate has just learned;
     ``delay`` is what the service asks to wait, which may be more than it is granted),
     "retry" (the next attempt waits ``delay`` seconds, and then for its turn), or "limit" (the gate
-    believes in other limits than before: see ``pace``).
+    believes in other limits than before: see ``pace``; ``reason``: what the last rejection was
+    taken for).
     """
 
     kind: Literal["attempt", "rejected", "retry", "limit"]
     pace: Pace
     attempt: Attempt | None = None
     delay: float | None = None
+    reason: str | None = None
 
 
 Listener = Callable[[Event], None]
@@ -57,7 +59,8 @@ class EventPublisher:
 
     def limit_changed(self, pace: Pace) -> None:
         """The gate believes in other limits than before."""
-        self.publish(Event("limit", pace))
+        log.info("limits: %s (%s)", "; ".join(pace.describe()) or "none known", pace.verdict)
+        self.publish(Event("limit", pace, reason=pace.verdict))
 
 
 def _report(error: BaseException, event: Event) -> None:

@@ -74,6 +74,11 @@ class Decider(Protocol):
         ...
 
     @property
+    def verdict(self) -> str | None:
+        """What the last rejection that was judged was taken for."""
+        ...
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """What is configured, and what is believed."""
         ...

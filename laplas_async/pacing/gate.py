@@ -59,7 +59,9 @@ class Pace:
     ``rate``: learned requests per second, None while none is known; ``concurrency``: how many may
     be in flight; ``in_flight`` and ``waiting``: how many are; ``rejected``: rejections so far.
     ``rules``: the limits that are configured or believed, each with its evidence; ``str(rule)``
-    reads "60 per 60 s (window)". ``reason``: why the next request waits now; None if it need not.
+    reads "60 per minute (window)". ``reason``: why the next request waits now; None if it need
+    not. ``verdict``: what the last rejection that was judged was taken for; None before the first.
+    ``at``: the moment of all this, in seconds of the gate's clock, as ``Rule.since`` is.
     """
 
     rate: float | None
@@ -69,6 +71,16 @@ class Pace:
     rejected: int
     rules: tuple[Rule, ...] = ()
     reason: str | None = None
+    verdict: str | None = None
+    at: float = 0.0
+
+    def describe(self, *, wall: float | None = None) -> list[str]:
+        """The rules as text: "60 per minute (window), since 12:03".
+
+        ``wall``: the time of ``at`` in seconds since 1970; now by default.
+        """
+        wall = time.time() if wall is None else wall
+        return [_describe(rule, wall - self.at) for rule in self.rules]
 
 
 class LimitSubscriber(Protocol):
@@ -217,7 +229,8 @@ class Gate:
     def pace(self) -> Pace:
         """What it knows and holds now."""
         limiter = self.limiter
-        decision = limiter.decide(self.clock(), self._waiting[0][1] if self._waiting else 0)
+        now = self.clock()
+        decision = limiter.decide(now, self._waiting[0][1] if self._waiting else 0)
         return Pace(
             rate=limiter.rate_per_second,
             concurrency=limiter.concurrency,
@@ -226,6 +239,8 @@ class Gate:
             rejected=limiter.rejections,
             rules=limiter.rules,
             reason=decision.reason or (_NO_MONEY if self._elsewhere else None),
+            verdict=limiter.verdict,
+            at=now,
         )
 
     @contextmanager
@@ -268,7 +283,8 @@ class Gate:
         """
         limits = self.limiter.limits
         budget = limits.tokens_per_minute
-        tokens = 0 if budget is None else self.estimate.tokens(size)
+        # Also without a budget, so that a limiter can relate rejections to what requests cost.
+        tokens = self.estimate.tokens(size)
         if budget is not None and tokens > budget:
             raise ConfigError(
                 f"the request needs about {tokens} tokens, more than tokens_per_minute={budget} "
@@ -351,6 +367,12 @@ class Gate:
             future.cancel()
             self._count -= 1
         self.admit()
+
+
+def _describe(rule: Rule, shift: float) -> str:
+    if rule.evidence == "configured":
+        return str(rule)
+    return f"{rule}, since {time.strftime('%H:%M', time.localtime(rule.since + shift))}"
 
 
 def _alike(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> bool:

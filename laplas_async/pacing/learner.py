@@ -38,6 +38,7 @@ class Learner:
     longer: Window = field(factory=Window)
     closure: Closure | None = None
     trial: Closure | None = None
+    cause: Cause | None = None  # of the last rejection that was judged
     _ended: int = 0  # requests, ever
     _decided_at: float = -math.inf  # what was sent before belongs to the last lesson
     _lessons: int = 0  # in a row, with nothing accepted that was sent between
@@ -292,7 +293,8 @@ class Learner:
             number=window.number,
             rate=self.rate is not None,
         )
-        match judge(evidence):
+        self.cause = judge(evidence)
+        match self.cause:
             case Cause.CONCURRENCY:
                 self.places.believe(now)
             case Cause.LEVEL if not self.places.lower(ticket):

@@ -18,6 +18,9 @@ from laplas_async.pacing.tuning import TUNING
 # (test_memory_is_bounded). Windows of up to 512 requests are exact.
 _GROUPS = 512
 
+# A period this close to a second, a minute or an hour is printed as one (test_ledger).
+_NAMED = 0.01
+
 Unit = Literal["requests", "tokens"]
 
 
@@ -53,7 +56,15 @@ class Rule:
             return f"{self.number:,.0f} at once"
         if self.kind == "rate":
             return f"{self.number:,.3g}{unit} per second, burst {max(1.0, self.burst):,.0f}"
-        return f"{self.number:,.0f}{unit} per {self.period:,.3g} s (window)"
+        return f"{self.number:,.0f}{unit} per {_period(self.period)} (window)"
+
+
+def _period(seconds: float) -> str:
+    """A measured period within 1 % of a unit is called by it."""
+    for name, length in (("second", 1.0), ("minute", 60.0), ("hour", 3600.0)):
+        if math.isclose(seconds, length, rel_tol=_NAMED):
+            return name
+    return f"{seconds:,.3g} s"
 
 
 @define(eq=False, repr=False, slots=True)

@@ -86,6 +86,11 @@ class Limiter:
         return None if rate is None else rate.book.rate
 
     @property
+    def verdict(self) -> str | None:
+        """What the last rejection that was judged was taken for; None before the first."""
+        return None if self.learner.cause is None else self.learner.cause.value
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """What is configured, and what is believed."""
         rules = [

@@ -158,6 +158,11 @@ class SharedLimiter:
         return None if self.state is None else self.state.rate
 
     @property
+    def verdict(self) -> str | None:
+        """What the last rejection was taken for; None where another process judges."""
+        return None if self._local is None else self._local.verdict
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """What is configured, and what all workers together have learned."""
         if self.state is None or self.mode is Mode.REFUSED:

@@ -1,6 +1,7 @@
 import io
 import sys
 import threading
+import time
 
 import pytest
 from attrs import evolve
@@ -144,12 +145,13 @@ def test_amounts_and_money() -> None:
 def test_rules_and_the_reason_of_a_wait_are_lines_of_their_own() -> None:
     assert describe_rules(PROGRESS.pace) == []
     rules = (
-        Rule("window", 60.0, period=60.0, evidence="observed"),
+        Rule("window", 60.0, period=60.0, since=100.0, evidence="observed"),
         Rule("concurrency", 48.0, evidence="configured"),
     )
     pace = evolve(PROGRESS.pace, rules=rules, reason="the window is full")
-    assert describe_rules(pace) == [
-        "rules: 60 per 60 s (window); 48 at once",
+    at = time.mktime((2026, 11, 25, 12, 3, 30, 0, 0, -1))
+    assert describe_rules(evolve(pace, at=220.0), wall=at + 120.0) == [
+        "rules: 60 per minute (window), since 12:03; 48 at once",
         "the next request waits: the window is full",
     ]
 

@@ -7,16 +7,18 @@ import pytest
 from laplas_async import Pace
 from laplas_async.cli.demo import _limit_found, _make_view, _PlainView
 from laplas_async.cli.terminal import Output
+from laplas_async.pacing.ledger import Rule
 
 
 def pace(rate: float | None) -> Pace:
-    return Pace(rate=rate, concurrency=10, in_flight=0, waiting=0, rejected=0)
+    rules = () if rate is None else (Rule("rate", rate, burst=10.0),)
+    return Pace(rate=rate, concurrency=10, in_flight=0, waiting=0, rejected=0, rules=rules)
 
 
 def test_a_limit_that_was_not_reached_is_no_number() -> None:
     assert [_limit_found(pace(rate)) for rate in (None, 19.96)] == [
         "not reached",
-        "20.0 per second",
+        "20 per second, burst 10",
     ]
 
 

@@ -70,8 +70,10 @@ def test_a_rejected_request_is_refunded() -> None:
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (Rule("window", 60, 60.0), "60 per 60 s (window)"),
-        (Rule("window", 40_000, 60.0, unit="tokens"), "40,000 tokens per 60 s (window)"),
+        (Rule("window", 60, 60.0), "60 per minute (window)"),
+        (Rule("window", 40_000, 60.0, unit="tokens"), "40,000 tokens per minute (window)"),
+        (Rule("window", 5, 1.004), "5 per second (window)"),
+        (Rule("window", 30, 45.2), "30 per 45.2 s (window)"),
         (Rule("rate", 20.0), "20 per second, burst 1"),
         (Rule("concurrency", 4), "4 at once"),
     ],
