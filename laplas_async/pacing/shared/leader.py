@@ -158,8 +158,7 @@ class Leader:
                 if isinstance(message, m.Alive):
                     self._free_lost(worker, message, now)
             case m.Reports():
-                for report in message.reports:
-                    self._report(worker, report, now)
+                self._take_reports(worker, message.reports, now)
             case m.Quota():
                 for other in self._workers:
                     if other != name:
@@ -269,6 +268,13 @@ class Leader:
         self._history.clear()
 
     # --- reports ----------------------------------------------------------------------------------
+
+    def _take_reports(self, worker: _Worker, reports: tuple[m.Report, ...], now: float) -> None:
+        if not self.granting:  # a permit may be known from the history alone, which comes first
+            self._history += [(now, worker.name, report) for report in reports]
+            return
+        for report in reports:
+            self._report(worker, report, now)
 
     def _report(self, worker: _Worker, report: m.Report, now: float) -> None:
         kind, number, value, _ = report

@@ -298,6 +298,19 @@ def test_a_new_leader_waits_for_the_workers_of_the_last_one() -> None:
     assert granted(new, "a") == 1
 
 
+def test_an_end_that_is_reported_before_the_history_is_replayed_is_not_lost() -> None:
+    limits = Limits(concurrency=1)
+    new = Leader(limits, ceiling=CEILING, version=VERSION, began=50.0)
+    new.collect_until = 50.5
+    history = ((m.STARTED, 3, 0.0, 0.1),)
+    new.receive("a", m.Hello("a", VERSION, m.PROTOCOL, 4, ((3, 0),), history), 50.0)
+    new.receive("a", m.Reports(((m.DONE, 3, None, 0.0),)), 50.1)
+    new.receive("a", m.Want(3, 1), 50.1)
+    new.grant(50.6)
+    assert granted(new, "a") == 1
+    assert new.limiter.in_flight == 1
+
+
 def test_a_new_leader_without_a_state_takes_the_one_that_a_worker_has() -> None:
     team = Team([Bucket(20, 20)], workers=2, calls=200)
     team.run()
