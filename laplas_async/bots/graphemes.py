@@ -14,7 +14,7 @@ _VIRAMA = 9  # the canonical combining class of the signs that join two consonan
 
 def utf16_length(text: str) -> int:
     """The length in UTF-16 code units, which is how Telegram counts."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def is_boundary(text: str, position: int) -> bool:

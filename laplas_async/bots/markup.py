@@ -32,6 +32,8 @@ _LINK = re.compile(
 _HALF_LINK = re.compile(
     r"!?\[(?:[^\[\]\\]|\\.|\[[^\[\]]*\])*(?:\](?:\([^)]*)?)?(?:\[[^\[\]]*)?\Z", re.DOTALL
 )
+# Signs that may be open at a time; a text that opens more has no markup that anyone meant.
+_DEPTH = 32
 
 
 @frozen
@@ -173,7 +175,7 @@ def _read_run(
     left = len(run)
     if before.strip() and not inside_word and not (run[0] == "_" and after.isalnum()):
         while left:
-            for index in range(len(stack) - 1, -1, -1):
+            for index in range(len(stack) - 1, max(-1, len(stack) - 1 - _DEPTH), -1):
                 opened, at = stack[index]
                 if opened[0] == run[0] and len(opened) <= left:
                     del stack[index:]

@@ -8,6 +8,7 @@ that are added: the bodies of all parts, joined, are the text.
 It refuses to know a platform: ``size`` measures, ``limit`` bounds.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,6 +28,10 @@ _LOOK_AHEAD = 2
 # Characters considered in one go; some texts are much larger than what is shown of them (links),
 # and then it is doubled until it exceeds the limit.
 _WINDOW = 3
+# Of a message: a word up to this part of it is moved to the next message untried.
+_SHORT_WORD = 64
+# Guesses where the limit is, before the range is simply halved; three to five suffice for prose.
+_GUESSES = 8
 
 # Spaces at which a line may be broken: not the no-break space and its relatives.
 _SPACE = " \t\n\r\f\v\u1680\u2000-\u2006\u2008-\u200b\u2028\u2029\u205f\u3000"
@@ -177,19 +182,39 @@ class Splitter:
         """
         gaps = [end for end in _gaps(window, len(window)) if not found.in_span(end)]
         places = sorted({0, len(window), *gaps})
-        low = self._last_that_fits(window, places)
-        high = next((place for place in places if place > low), low)
-        return self._last_that_fits(window, range(low, high + 1))
+        low, high = self._last_that_fits(window, places)
+        if high - low <= self.limit // _SHORT_WORD and low > 0:
+            return low
+        return self._last_that_fits(window, range(low, high + 1))[0]
 
-    def _last_that_fits(self, window: str, places: Sequence[int]) -> int:
+    def _last_that_fits(self, window: str, places: Sequence[int]) -> tuple[int, int]:
+        """The last place up to which the window is within the limit, and the next one.
+
+        Measuring means formatting, so places are guessed: size grows about evenly with the text.
+        """
         low, high = 0, len(places) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.size(self._opening + window[: places[middle]]) <= self.limit:
-                low = middle
+        size_low, size_high = (
+            self._size_to(window, places[low]),
+            self._size_to(window, places[high]),
+        )
+        if size_high <= self.limit:
+            return places[high], places[high]
+        for guesses in itertools.count():
+            if high - low <= 1:
+                return places[low], places[high]
+            middle = (low + high) // 2
+            if guesses < _GUESSES and size_low < self.limit < size_high:
+                share = (self.limit - size_low) / (size_high - size_low)
+                middle = min(high - 1, max(low + 1, low + round(share * (high - low))))
+            size = self._size_to(window, places[middle])
+            if size <= self.limit:
+                low, size_low = middle, size
             else:
-                high = middle - 1
-        return places[low]
+                high, size_high = middle, size
+        raise AssertionError  # the loop has no end
+
+    def _size_to(self, window: str, end: int) -> int:
+        return self.size(self._opening + window[:end])
 
     def _holds(self, window: str, end: int, found: Outline) -> bool:
         """Whether a message that ends here is within the limit and shows something."""

@@ -73,6 +73,8 @@ class Writer:
     _messages: list[_Message] = Factory(list)
     _pieces: list[str] = Factory(list)
     _received: list[str] = Factory(list)
+    _backlog: str = ""
+    _laid_out: bool = False
     _changed: asyncio.Event = Factory(asyncio.Event)
     _ended: _End | None = None
     _turn: Turn | None = None
@@ -93,7 +95,6 @@ class Writer:
         if self._ended is None:
             deadline = asyncio.get_running_loop().time() + patience
             self._ended = _End(remark, instead, deadline)
-            self._finish_text(remark)
             self._changed.set()
             if self._turn is not None:
                 self._chat.bot.promote(self._turn)
@@ -171,24 +172,16 @@ class Writer:
 
     # --- what to change next ---
 
-    def _finish_text(self, remark: str) -> None:
-        self._splitter.feed("".join(self._pieces))
-        self._pieces.clear()
-        if remark and is_visible(self.text):
-            self._splitter.close_fence()
-            self._splitter.feed(remark)
-        self._splitter.feed("", final=True)
-
     def _plan(self, *, renew: bool = False) -> _Change | None:
         """The next thing to send or to edit; None if the chat shows what it should."""
-        if self._pieces:
-            self._splitter.feed("".join(self._pieces))
-            self._pieces.clear()
-        sealed = self._splitter.sealed
-        for index, part in enumerate(sealed):
-            if (change := self._compare(index, part.text, part, formatted=True)) is not None:
-                return change
-        part = self._splitter.tail
+        while True:
+            for index, part in enumerate(self._splitter.sealed):
+                change = self._compare(index, part.text, part, formatted=True)
+                if change is not None:
+                    return change
+            if not self._lay_out():
+                break
+        sealed, part = self._splitter.sealed, self._splitter.tail
         if self._ended is not None:
             return self._plan_end(len(sealed), part)
         if not is_visible(part.body):
@@ -197,12 +190,35 @@ class Writer:
             return self._compare(0, self.placeholder, None, formatted=False, renew=renew)
         return self._compare(len(sealed), self._preview(part), part, formatted=False, renew=renew)
 
+    def _lay_out(self) -> bool:
+        """Hand some more text to the splitter; False if it has all.
+
+        A piece at a time, since the work must not block the event loop however long the text is.
+        """
+        if self._pieces:
+            self._backlog += "".join(self._pieces)
+            self._pieces.clear()
+        if self._backlog:
+            size = self.port.limit
+            piece, self._backlog = self._backlog[:size], self._backlog[size:]
+            self._splitter.feed(piece)
+            return True
+        if self._ended is None or self._laid_out:
+            return False
+        self._laid_out = True
+        if self._ended.remark and is_visible(self.text):
+            self._splitter.close_fence()
+            self._splitter.feed(self._ended.remark)
+        self._splitter.feed("", final=True)
+        return True
+
     def _plan_end(self, index: int, part: Part) -> _Change | None:
         assert self._ended is not None  # noqa: S101 - for the type checker
         if is_visible(part.body):
             return self._compare(index, part.text, part, formatted=True)
         if index == 0 and self._messages and self._messages[0].sent is not None:
-            return self._compare(0, self._ended.instead, None, formatted=False)  # a placeholder
+            # In place of a placeholder; formatted, because it is final.
+            return self._compare(0, self._ended.instead, None, formatted=True)
         return None
 
     def _preview(self, part: Part) -> str:

@@ -18,20 +18,22 @@ Render = Callable[[str], tuple[str, Iterable[Any]]]
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _HEADING = re.compile(r"[ ]{0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*(\n?)")
-_INLINE = re.compile(
+_TOKEN = re.compile(
     r"\\(?P<escaped>[!-/:-@\[-`{-~])"
-    r"|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)"
-    r"|!?\[(?P<label>(?:[^\[\]\\]|\\.|\[[^\[\]]*\])+)\]"
-    r"\(\s*<?(?P<url>(?:[^()\s\\<>]|\\.|\([^()\s]*\))+)>?(?:\s+\"[^\"]*\")?\s*\)"
-    r"|(?P<plain>https?://[^\s<>]+)"
-    r"|(?P<both>\*\*\*)(?=\S)(?P<in_both>.+?)(?<=\S)\*\*\*"
-    r"|(?P<double>\*\*|~~|\|\||(?<!\w)__)(?=\S)(?P<in_double>.+?)(?<=\S)(?P=double)(?!_)"
-    r"(?:(?<!__)|(?!\.?\w))"  # __init__.py is a file
-    r"|(?P<single>(?<![*\\])\*(?!\*)|(?<!\w)_(?!_))(?=\S)(?P<in_single>[^*_]+?|.+?)(?<=\S)"
-    r"(?P=single)(?![\w*])",
+    r"|(?P<plain>https?://[^\s<>*`)\]|]+)"
+    r"|(?P<ticks>`+)"
+    r"|(?P<bracket>!?\[)"
+    r"|(?P<run>\*+|_+|~+|\|+)"
+)
+_LINK = re.compile(
+    r"!?\[(?P<label>(?:[^\[\]\\]|\\.|\[[^\[\]]*\])+)\]"
+    r"\(\s*<?(?P<url>(?:[^()\s\\<>]|\\.|\([^()\s]*\))+)>?(?:\s+\"[^\"]*\")?\s*\)",
     re.DOTALL,
 )
-_DOUBLE = {"**": "bold", "__": "bold", "~~": "strikethrough", "||": "spoiler"}
+_KINDS = {"*": "italic", "_": "italic", "**": "bold", "__": "bold"}
+_KINDS |= {"~~": "strikethrough", "||": "spoiler"}
+# Signs that may be open at a time; a text that opens more has no markup that anyone meant.
+_DEPTH = 32
 
 
 def render_markdown(text: str) -> tuple[str, list[Entity]]:
@@ -116,34 +118,104 @@ def _add_code(page: _Page, fence: Fence, lines: list[str], *, ended: bool) -> No
 
 
 def _add_inline(page: _Page, text: str) -> None:
-    position = 0
-    for match in _INLINE.finditer(text):
-        page.add(text[position : match.start()])
-        position = match.end()
-        _add_match(page, match)
-    page.add(text[position:])
+    """Add a paragraph, read from left to right once."""
+    spans = _Spans(text)
+    spans.read()
+    length = [page.length]
+    for piece in spans.pieces:
+        page.add(piece)
+        length.append(page.length)
+    for start, end, entity in sorted(spans.found, key=lambda span: (span[0], -span[1])):
+        if length[end] > length[start]:
+            offset = length[start]
+            page.entities.append({**entity, "offset": offset, "length": length[end] - offset})
 
 
-def _add_match(page: _Page, match: "re.Match[str]") -> None:
-    if match["escaped"] is not None:
-        page.add(match["escaped"])
-    elif match["plain"] is not None:
-        page.add(match["plain"])
-    elif match["code"] is not None:
-        code = match["code"]
+class _Spans:
+    """The pieces of a paragraph without its signs, and the entities from piece to piece."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.pieces: list[str] = []
+        self.found: list[tuple[int, int, Entity]] = []
+        self._open: list[tuple[str, int]] = []
+
+    def read(self) -> None:
+        position = 0
+        while (match := _TOKEN.search(self._text, position)) is not None:
+            self.pieces.append(self._text[position : match.start()])
+            position = self._read_token(match)
+        self.pieces.append(self._text[position:])
+
+    def _read_token(self, match: "re.Match[str]") -> int:
+        """Add what a sign stands for; the position after it."""
+        if match["escaped"] is not None:
+            self.pieces.append(match["escaped"])
+        elif match["ticks"] is not None:
+            return self._read_code(match)
+        elif match["bracket"] is not None:
+            return self._read_link(match)
+        elif match["run"] is not None:
+            self._read_run(match)
+        else:
+            self.pieces.append(match[0])
+        return match.end()
+
+    def _read_code(self, match: "re.Match[str]") -> int:
+        closed = re.compile(rf"(?<!`){match[0]}(?!`)").search(self._text, match.end())
+        if closed is None:
+            self.pieces.append(match[0])
+            return match.end()
+        code = self._text[match.end() : closed.start()]
         if len(code) > 2 and code[0] == code[-1] == " ":
             code = code[1:-1]
-        with page.entity("code"):
-            page.add(code)
-    elif match["label"] is not None:
-        with page.entity("text_link", url=re.sub(r"\\(.)", r"\1", match["url"])):
-            _add_inline(page, match["label"])
-    elif match["both"] is not None:
-        with page.entity("bold"), page.entity("italic"):
-            _add_inline(page, match["in_both"])
-    elif match["double"] is not None:
-        with page.entity(_DOUBLE[match["double"]]):
-            _add_inline(page, match["in_double"])
-    else:
-        with page.entity("italic"):
-            _add_inline(page, match["in_single"])
+        start = len(self.pieces)
+        self.pieces.append(code)
+        self.found.append((start, start + 1, {"type": "code"}))
+        return closed.end()
+
+    def _read_link(self, match: "re.Match[str]") -> int:
+        link = _LINK.match(self._text, match.start())
+        if link is None:
+            self.pieces.append(match[0])
+            return match.end()
+        inner = _Spans(link["label"])
+        inner.read()
+        start = len(self.pieces)
+        self.pieces += inner.pieces
+        self.found += [(start + first, start + last, kind) for first, last, kind in inner.found]
+        url = re.sub(r"\\(.)", r"\1", link["url"])
+        self.found.append((start, len(self.pieces), {"type": "text_link", "url": url}))
+        return link.end()
+
+    def _read_run(self, match: "re.Match[str]") -> None:
+        run, text = match[0], self._text
+        before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
+        inside_word = before.isalnum() and after.isalnum() and run in {"*", "_", "__"}
+        if len(run) > 3 or run in {"~", "|", "~~~", "|||"} or inside_word:
+            self.pieces.append(run)
+            return
+        left = len(run)
+        # The second sign in __init__.py closes nothing.
+        name = run[0] == "_" and re.compile(r"\.?\w").match(text, match.end()) is not None
+        if before.strip() and not name:
+            while left and (opened := self._close(run[0], left)):
+                left -= opened
+        if left == len(run) and after.strip() and not (run[0] == "_" and before.isalnum()):
+            for sign in (run[:2], run[2:]):
+                if sign:
+                    self._open.append((sign, len(self.pieces)))
+                    self.pieces.append(sign)
+        elif left:
+            self.pieces.append(run[:left])
+
+    def _close(self, sign: str, longest: int) -> int:
+        """Close what was opened last with this sign; how many signs that takes."""
+        for index in range(len(self._open) - 1, max(-1, len(self._open) - 1 - _DEPTH), -1):
+            opened, start = self._open[index]
+            if opened[0] == sign and len(opened) <= longest and start + 1 < len(self.pieces):
+                del self._open[index:]
+                self.pieces[start] = ""
+                self.found.append((start, len(self.pieces), {"type": _KINDS[opened]}))
+                return len(opened)
+        return 0
