@@ -1,7 +1,7 @@
 """The line of questions to one chat: the first is being answered, the others wait.
 
-One answer at a time, in order of arrival. It refuses to know streams: whoever leaves the line says
-so.
+One answer at a time, in order of arrival. It refuses to know streams: the owner of a
+place says when it leaves.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""How a streamed answer is written for whoever reads it from the user's service.
+"""How a streamed answer is written for the reader of a user's service.
 
 Pure: chunks in, events out; the frameworks' libraries frame them. A format begins, adds chunks, and
 then either ends or fails: only a complete answer gets an end marker (law 1). It refuses to send the

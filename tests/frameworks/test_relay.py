@@ -508,6 +508,32 @@ async def test_a_refused_message_of_a_busy_chat_is_a_conflict(
             assert second.status == 409
 
 
+async def test_a_browser_that_leaves_while_its_message_waits_leaves_the_line(
+    service: Any, client: LaplasClient, simulator: Simulator
+) -> None:
+    chat = Conversations(client)["chat"]
+
+    async def ask(request: Any) -> Any:
+        return await relay(chat.ask("One."), request)
+
+    simulator.script(Fault.stall(after=1))
+    async with service(ask) as address, aiohttp.ClientSession() as session:
+        first = await session.get(address)
+        await first.content.readline()
+        asking = asyncio.create_task(session.get(address))
+        async with asyncio.timeout(PATIENCE):
+            while chat.waiting < 2:
+                await asyncio.sleep(0.005)
+            asking.cancel()
+            while chat.waiting > 1:
+                await asyncio.sleep(0.005)
+            assert simulator.counts.requests == 1
+            first.close()
+            while chat.waiting:
+                await asyncio.sleep(0.005)
+        assert len(await chat.turns()) == 1
+
+
 async def test_with_aiohttp_a_stream_may_have_been_entered(
     client: LaplasClient, simulator: Simulator
 ) -> None:

@@ -108,6 +108,8 @@ def data_of(kind: type[LaplasError]) -> dict[str, Any]:
         data |= {"spent": 1.5, "reserved": 0.25, "limit": 2.0}
     if kind is JournalError:
         data |= {"path": "out.jsonl", "line": 7}
+    if issubclass(kind, ConversationError):
+        data |= {"chat": '"c"'}
     if kind in (RequestTimeoutError, StreamTimeoutError):
         data |= {"phase": "first_token"}
     return data
