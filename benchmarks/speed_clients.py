@@ -16,12 +16,14 @@ import asyncio
 import contextlib
 import importlib
 import json
+import logging
 import os
 import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,10 +175,10 @@ async def by_hand(job: Job) -> AsyncIterator[Calls]:
 
 
 @contextlib.asynccontextmanager
-async def ours(job: Job) -> AsyncIterator[Calls]:
+async def ours(job: Job, observers: Callable[[], list[Any]] = list[Any]) -> AsyncIterator[Calls]:
     """``laplas_async``: retries, gate, timeouts and the accumulator at their defaults."""
     laplas: Any = importlib.import_module("laplas_async")
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"observers": found} if (found := observers()) else {}
     piece, whole = OUR_PIECES.get(job.shape, OUR_PIECES["openai"])
     if job.streams > 1000:
         limit: Any = importlib.import_module("laplas_async.pacing.limiter")
@@ -336,10 +338,52 @@ async def litellm_python(job: Job) -> AsyncIterator[Calls]:
     yield _openai_like(create)
 
 
+class Empty:
+    """An observer that does nothing: what it costs to measure and to inform."""
+
+    def call_started(self, call: Any) -> None:
+        """Nothing."""
+
+    def attempt_ended(self, call: Any, attempt: Any) -> None:
+        """Nothing."""
+
+    def call_ended(self, call: Any) -> None:
+        """Nothing."""
+
+
+def logs() -> list[Any]:
+    """One line per call, formatted and written to where nobody reads it."""
+    logger = logging.getLogger("benchmark")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.FileHandler(os.devnull))
+    return [importlib.import_module("laplas_async").Logs(logger)]
+
+
+def otel() -> list[Any]:
+    """Spans and metrics of the real SDK, exported in batches into memory."""
+    trace: Any = importlib.import_module("opentelemetry.sdk.trace")
+    export: Any = importlib.import_module("opentelemetry.sdk.trace.export")
+    memory: Any = importlib.import_module("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    metrics: Any = importlib.import_module("opentelemetry.sdk.metrics")
+    reader: Any = importlib.import_module("opentelemetry.sdk.metrics.export")
+    tracers = trace.TracerProvider()
+    tracers.add_span_processor(export.BatchSpanProcessor(memory.InMemorySpanExporter()))
+    meters = metrics.MeterProvider([reader.InMemoryMetricReader()])
+    observer = importlib.import_module("laplas_async").OTel(
+        tracer_provider=tracers, meter_provider=meters
+    )
+    return [observer]
+
+
 CLIENTS: dict[str, Callable[[Job], AbstractAsyncContextManager[Calls]]] = {
     "floor": floor,
     "by_hand": by_hand,
     "laplas_async": ours,
+    # For observers.py: the same with observers.
+    "empty": partial(ours, observers=lambda: [Empty()]),
+    "logs": partial(ours, observers=logs),
+    "otel": partial(ours, observers=otel),
     "httpx": over_httpx,
     "openai": openai_python,
     "openai_aiohttp": openai_aiohttp,

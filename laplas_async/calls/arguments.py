@@ -3,6 +3,7 @@
 It refuses to check parameters: the call itself does.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,10 +50,13 @@ def size_of(
 ) -> RequestSize:
     """The size of a request; fields of ``extra_body`` are sent in place of parameters."""
     sent = {**parameters, **(extra_body or {})}
-    bounds = [sent.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    choices = sent.get("n")
-    return RequestSize(
-        body_bytes,
-        max((bound for bound in bounds if type(bound) is int), default=None),
-        choices if type(choices) is int else 1,
-    )
+    bounds = (_whole(sent.get(name)) for name in ("max_tokens", "max_completion_tokens"))
+    known = [bound for bound in bounds if bound is not None]
+    return RequestSize(body_bytes, max(known, default=None), _whole(sent.get("n")) or 1)
+
+
+def _whole(value: object) -> int | None:
+    """An integer, also if it is written as 100.0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return math.ceil(value) if 0 <= value < math.inf else None

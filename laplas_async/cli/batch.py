@@ -117,14 +117,14 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"stopped at once: rows in flight may be sent twice; {RESUMES}")
         return INTERRUPTED
     print_report(report, quiet=arguments.quiet)
-    run_report = None
-    if arguments.report is not None:
+    if arguments.report is not None or summary is not None:
         from laplas_async.report import read_run  # noqa: PLC0415 - not for ``laplas --help``
 
         run_report = read_run(arguments.output)
-        run_report.write(arguments.report)
-    if summary is not None:
-        summary.write(report, None if run_report is None else run_report.as_dict())
+        if arguments.report is not None:
+            run_report.write(arguments.report)
+        if summary is not None:
+            summary.write(report, run_report.as_dict())
     return exit_code(report)
 
 

@@ -5,13 +5,12 @@ decide anything about the call.
 """
 
 import asyncio
+import itertools
+import os
 import time
-import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
-
-from attrs import evolve
 
 from laplas_async.errors import LaplasError, StreamTruncatedError
 from laplas_async.observe.observer import Observers
@@ -19,6 +18,9 @@ from laplas_async.observe.records import GAP_BOUNDS, AttemptRecord, CallRecord, 
 from laplas_async.pacing.price import CostSource, Prices
 from laplas_async.types import Attempt, ChatCompletion, ChatCompletionChunk, Labels
 
+# Ids of calls are unique among processes; a UUID for each would take a tenth of its trace's time.
+_ID = os.urandom(6).hex()
+_numbers = itertools.count(1)
 _Phase = Literal["gate", "sent", "backoff"]
 
 
@@ -64,11 +66,11 @@ class CallTrace:
         self._waits = {"gate": 0.0, "backoff": 0.0}  # seconds before the next attempt
         self._reserved = 0
         self._attempts: list[AttemptRecord] = []
-        self._stream = _StreamTimes()
+        self._stream: _StreamTimes | None = None
         self._ended = False
         self._messages = messages if observers.of_content else None
         self._call = CallRecord(
-            id=uuid.uuid4().hex,
+            id=f"{_ID}-{os.getpid():x}-{next(_numbers):x}",
             model=model,
             server=server,
             port=port,
@@ -86,7 +88,7 @@ class CallTrace:
         self._enter("sent")
         self._sent = self._phase_began
         self._reserved = reserved_tokens
-        self._stream = _StreamTimes()
+        self._stream = _StreamTimes() if self._call.streaming else None
 
     def attempt_ended(
         self, attempt: Attempt, error: BaseException | None = None, *, rejected: bool = False
@@ -103,12 +105,14 @@ class CallTrace:
 
     def chunk(self, chunk: ChatCompletionChunk) -> None:
         """A chunk was received."""
-        content = any(_has_content(choice.delta) for choice in chunk.choices)
-        self._stream.add(self._clock(), 1, content=content)
+        if self._stream is not None:
+            content = any(_has_content(choice.delta) for choice in chunk.choices)
+            self._stream.add(self._clock(), 1, content=content)
 
     def texts(self, count: int) -> None:
         """So many chunks were received together, each with a piece of text."""
-        self._stream.add(self._clock(), count, content=True)
+        if self._stream is not None:
+            self._stream.add(self._clock(), count, content=True)
 
     @property
     def wants_chunks(self) -> bool:
@@ -153,36 +157,36 @@ class CallTrace:
             self._observers.content_known(self._call, self._messages, completion)
             self._messages = None
         received = ChatCompletion() if completion is None else completion
-        cost = self._cost(received)
-        stream = self._stream
-        self._observers.call_ended(
-            evolve(
-                self._call,
-                attempts=tuple(self._attempts),
-                duration=self._clock() - self._began,
-                gate_wait=self._waits["gate"] + sum(one.gate_wait for one in self._attempts),
-                backoff=self._waits["backoff"] + sum(one.backoff for one in self._attempts),
-                time_to_first_chunk=_since(self._sent, stream.first_chunk),
-                time_to_first_content=_since(self._sent, stream.first_content),
-                time_to_last_content=_since(self._sent, stream.last_content),
-                chunks=stream.chunks,
-                gaps=tuple(stream.gaps),
-                gap_seconds=tuple(stream.gap_seconds),
-                response_id=received.id or None,
-                response_model=received.model or None,
-                request_id=received.request_id or getattr(error, "request_id", None),
-                finish_reasons=tuple(
-                    choice.finish_reason for choice in received.choices if choice.finish_reason
-                ),
-                usage=received.usage,
-                cost=received.cost,
-                cost_usd=None if cost is None else cost[0],
-                cost_source=None if cost is None else cost[1],
-                error_type=None if error is None else type(error).__name__,
-                error=str(error) if isinstance(error, LaplasError) else None,
-                outcome=outcome or _outcome(error, admitted=bool(self._attempts)),
-            )
+        cost, call, stream = self._cost(received), self._call, self._stream
+        ended = CallRecord(  # evolve() would cost as much again
+            id=call.id,
+            model=call.model,
+            server=call.server,
+            port=call.port,
+            streaming=call.streaming,
+            labels=call.labels,
+            parameters=call.parameters,
+            started=call.started,
+            attempts=tuple(self._attempts),
+            duration=self._clock() - self._began,
+            gate_wait=self._waits["gate"] + sum(one.gate_wait for one in self._attempts),
+            backoff=self._waits["backoff"] + sum(one.backoff for one in self._attempts),
+            response_id=received.id or None,
+            response_model=received.model or None,
+            request_id=received.request_id or getattr(error, "request_id", None),
+            finish_reasons=tuple(
+                choice.finish_reason for choice in received.choices if choice.finish_reason
+            ),
+            usage=received.usage,
+            cost=received.cost,
+            cost_usd=None if cost is None else cost[0],
+            cost_source=None if cost is None else cost[1],
+            error_type=None if error is None else type(error).__name__,
+            error=str(error) if isinstance(error, LaplasError) else None,
+            outcome=outcome or _outcome(error, admitted=bool(self._attempts)),
+            **({} if stream is None else stream.since(self._sent)),
         )
+        self._observers.call_ended(ended)
 
     def _cost(self, received: ChatCompletion) -> tuple[float, CostSource] | None:
         if self._prices is not None:
@@ -254,6 +258,17 @@ class _StreamTimes:
             self.last_content = now
             if self.first_content is None:
                 self.first_content = now
+
+    def since(self, sent: float) -> dict[str, Any]:
+        """The fields of the record, for a request that was sent then."""
+        return {
+            "time_to_first_chunk": _since(sent, self.first_chunk),
+            "time_to_first_content": _since(sent, self.first_content),
+            "time_to_last_content": _since(sent, self.last_content),
+            "chunks": self.chunks,
+            "gaps": tuple(self.gaps),
+            "gap_seconds": tuple(self.gap_seconds),
+        }
 
 
 def _is_number(value: object) -> bool:

@@ -171,7 +171,7 @@ class Reservation:
         if known is None:
             self.keep()
         else:
-            self._close(known[0])
+            self._close(max(0.0, known[0]))  # no response gives money back
 
     def release(self) -> None:
         """Nothing was charged: the request was refused, or not sent."""

@@ -54,6 +54,13 @@ async def test_the_reported_cost_goes_before_the_price() -> None:
     assert budget.spent == 0.5
 
 
+async def test_a_negative_cost_gives_no_room() -> None:
+    budget = Budget(1.0, PRICE)
+    (await reserve(budget)).settle(USED, Cost(usd_spent=-5.0))
+    (await reserve(budget)).settle(Usage(prompt_tokens=-1_000_000), None)
+    assert (budget.spent, budget.reserved) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("usage", [None, Usage()])
 async def test_an_unknown_cost_counts_the_worst_case(usage: Usage | None) -> None:
     budget = Budget(1.0, PRICE)
