@@ -7,8 +7,9 @@ python benchmarks/hidden_limit.py --ours --only "rate 20/s,16 at a time" --json 
 
 The simulator runs on loopback in a process of its own, started anew for each row, and so does each
 client; all calls of a job are begun at once, and the client is left to its defaults. Rejected
-requests are counted by the server. A client that is not done in time is stopped, and what it has is
-told. A peer that is not installed (benchmarks/requirements-peers.txt) is left out.
+requests are counted by the server. A client that is not done in time is stopped, and the calls
+completed by then are counted. A peer that is not installed (benchmarks/requirements-peers.txt) is
+left out.
 
 "Possible" is the time that a client would take who knows the limit: it sends each call at the first
 moment at which the limit lets it in, in virtual time, through the simulator's own limiter and
@@ -18,7 +19,7 @@ it is N * S / C: all places taken all the time. Where answers vary, it is given 
 that the client got, in the order in which it asked. A limit that moves does so at the second at
 which this client has sent half of its calls.
 
-Throughput is possible seconds / seconds, and told only of jobs that were answered whole.
+Throughput is possible seconds / seconds, given only for jobs that were answered whole.
 """
 
 import argparse
@@ -52,6 +53,7 @@ import laplas_async
 from laplas_async import LaplasClient
 from laplas_async.simulator import HiddenLimit, Simulator, Timing
 from laplas_async.simulator.limiter import RequestLimiter
+from laplas_async.simulator.limits import Rival
 
 KEY = "none"
 MODEL = "any"
@@ -109,8 +111,9 @@ class Scenario:
         numbers = itertools.islice(itertools.chain(answered, itertools.count(1)), self.calls)
         durations = [self.seconds(number) for number in numbers]
         limit = self.hidden()
-        if limit.rate is None and limit.concurrency and not limit.changes and not self.varies:
-            return sum(durations) / limit.concurrency
+        number = limit.concurrency
+        if number and limit == HiddenLimit(concurrency=number) and not self.varies:
+            return sum(durations) / number
         return ideal(limit, durations)[1]
 
 
@@ -186,8 +189,52 @@ HARD = tuple(
         Scenario(name="100 calls 16 at a time", limit=places(16), calls=100),
     )
 )
+WINDOWED = (0.85, 0.05)  # the floor of windows and of two limits together
+# The other kinds of limits that services have, one of each; not limits on tokens, since ``ideal``
+# does not know what a call costs.
+KINDS = (
+    Scenario(name="rate 20/s without burst", limit=rate(20, 1), calls=600),
+    Scenario(
+        name="rate 2/s without burst, answers of 6 s",
+        limit=rate(2, 1),
+        timing=Timing(plain=6.0),
+        calls=60,
+    ),
+    Scenario(
+        name="30 per 6 s",
+        limit=HiddenLimit(requests=30, per=6.0, phase=2.0),
+        calls=300,
+        floor=WINDOWED,
+    ),
+    Scenario(
+        name="100 per 10 s, sliding",
+        limit=HiddenLimit(requests=100, per=10.0, sliding=True),
+        calls=600,
+        floor=WINDOWED,
+    ),
+    Scenario(
+        name="60 per minute, Retry-After",
+        limit=HiddenLimit(requests=60, per=60.0, phase=40.0, headers="retry-after"),
+        calls=180,
+        floor=WINDOWED,
+    ),
+    Scenario(
+        name="10/s and 200 per minute",
+        limit=HiddenLimit(rate=10, burst=10, also=(HiddenLimit(requests=200, sliding=True),)),
+        calls=500,
+        floor=WINDOWED,
+    ),
+    Scenario(name="16 at a time, uneven", limit=places(16), timing=SLOW, calls=200),
+    Scenario(
+        name="rate 20/s with a rival",
+        limit=HiddenLimit(rate=20, burst=20, rival=Rival(share=0.5)),
+        calls=600,
+        floor=SHORT,
+    ),
+)
 SCENARIOS = (
     *MAIN,
+    *KINDS,
     *NUMBERS,
     *(
         evolve(scenario, name=f"{scenario.name} as streams", timing=STREAMED, stream=True)

@@ -6,7 +6,8 @@ to know who waits: ``gate`` asks ``decide(now, cost)``, which changes nothing, a
 
 How a limit is found that nobody publishes, in the order in which it happens:
 
-1. ``ramp``: requests are sent by round trips, each with a quarter of what was accepted so far.
+1. ``ramp``: requests are sent by round trips, each with a quarter of what was accepted so far;
+   hardly any until a connection or a response has shown how long a round trip is.
 2. ``air``: a request that was not rejected within a round trip was accepted. That is known long
    before its response.
 3. ``closure``: after a rejection that no rule explains nothing is sent until all in the air has
@@ -15,12 +16,13 @@ How a limit is found that nobody publishes, in the order in which it happens:
    again only because requests had ended, and rejected at the same number in flight: a limit on
    the number at once (``concurrency``). Far more than a bucket could have gained meanwhile: a
    ``window``, of as many as were accepted before it closed. One or two and then a rejection: a
-   token bucket (``rate``), or the least ``spacing`` where there is no burst.
+   token bucket (``rate``), or the least ``spacing`` where there is no burst. Beside a rate that
+   had held for long, a closure of many of its intervals is a window.
 5. From then on the rule is enforced like a configured one, by the books of the ``ledger``. Each
    estimator goes on looking for more just above its limit, seldom enough that it costs few
    rejections, and ever faster when a rejection is overdue.
-6. A rejection is attributed to the rule that had held that request back. One that no rule
-   explains, and a second in a row, closes again (3).
+6. A rejection is attributed to the rule whose limit that request tried, or else to the one that
+   had held it back last. One that no rule explains, and a second in a row, closes again (3).
 
 ``outage`` is apart: failures are no rejections. ``tuning`` holds all the numbers.
 """
