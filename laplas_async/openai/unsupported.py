@@ -84,6 +84,8 @@ def missing_attribute(owner: str, name: str) -> AttributeError:
 def refuse_arguments(**arguments: Any) -> None:
     """Raise for a constructor's argument that cannot be honoured, unless it is None."""
     for name, value in arguments.items():
+        if name not in _ARGUMENTS:
+            raise TypeError(f"got an unexpected keyword argument {name!r}")
         if value is not None:
             raise UnsupportedError(f"{name}: {_ARGUMENTS[name]}")
 

@@ -162,7 +162,7 @@ async def test_a_retry_after_of_a_day_fails_its_request_and_holds_up_no_other_fo
         sim.script(Fault.status(429, retry_after=86400))
         assert (await client.post("/chat/completions", json=ASK)).status_code == 429
     gate = transport.gate
-    assert gate.limiter.decide(gate.clock(), 0).go is False
+    assert not gate.limiter.decide(gate.clock(), 0).go
     assert gate.limiter.decide(gate.clock() + 121, 0).go
 
 

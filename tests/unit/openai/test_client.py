@@ -39,6 +39,12 @@ def test_copies_share_connections_and_change_settings() -> None:
     assert made.copy(set_default_headers={}).default_headers == {}
 
 
+def test_a_copy_with_a_setting_that_nobody_has_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'retries'"):
+        client().copy(retries=3)
+    assert client().copy(http_client=None, organization=None).max_retries == client().max_retries
+
+
 async def test_closing_one_closes_the_copies() -> None:
     made = client()
     copied = made.copy()
