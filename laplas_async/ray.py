@@ -55,7 +55,8 @@ def complete_dataset(
     ``read_batch`` gives it, has whole requests as JSON. ``into``: the new column for the text, null
     where there is none; beside it are ``INTO_finish_reason``, ``INTO_error`` (null, or the reason),
     ``INTO_prompt_tokens``, ``INTO_completion_tokens``, and ``custom_id``, which identifies a row
-    and is made if the dataset has none.
+    and is made if the dataset has none. An id that repeats within a block makes the later row a
+    failed one; across blocks, each row has its own result.
 
     ``output``: a directory for the results, ``part-SHARD.parquet`` and ``errors/``, which every
     actor can reach and which locks files for all of them. Run the same again after an interruption:
