@@ -79,6 +79,7 @@ class Writer:
     _ended: _End | None = None
     _turn: Turn | None = None
     _waiting: asyncio.Timeout | None = None
+    _delay: float = 0.0  # seconds until the turn comes, when that was last asked
     _unsure: Uncertain | None = None
     _chat: PacedChat = Factory(lambda self: _paced(self.port), takes_self=True)
 
@@ -156,8 +157,8 @@ class Writer:
                 self._bound_wait(turn)
                 await bot.wait(turn)
         except TimeoutError:
-            delay = bot.delay(turn)
-            raise SlowDown(delay, message="the platform asks to wait longer than allowed") from None
+            message = f"the platform asks to wait {self._delay:.0f} s, longer than allowed"
+            raise SlowDown(self._delay, message=message) from None
         finally:
             self._turn = self._waiting = None
             bot.leave(turn)
@@ -167,7 +168,8 @@ class Writer:
         if self._ended is None or self._waiting is None:
             return
         now = asyncio.get_running_loop().time()
-        hopeless = now + self._chat.bot.delay(turn) > self._ended.deadline
+        self._delay = self._chat.bot.delay(turn)
+        hopeless = now + self._delay > self._ended.deadline
         self._waiting.reschedule(now if hopeless else self._ended.deadline)
 
     # --- what to change next ---

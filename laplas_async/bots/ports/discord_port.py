@@ -58,7 +58,9 @@ class DiscordPort:
     ) -> None:
         self.preview_view = preview_view
         self._interaction = destination if isinstance(destination, _discord.Interaction) else None
-        self._destination = destination.channel if self._interaction is not None else destination
+        if self._interaction is not None:
+            destination = destination.channel or destination.user
+        self._destination = destination
         self._channel: Any = None
         self._deferring = asyncio.Lock()
         self._reply_to = reply_to

@@ -125,6 +125,7 @@ def test_a_wait_longer_than_allowed_is_reported_at_once(run: Run) -> None:
             await LiveText(port, patience=300).show(Source("Hello.", " World."))
         assert caught.value.text == "Hello. World."
         assert caught.value.messages == (1,)
+        assert caught.value.after > 86_000
         assert asyncio.get_running_loop().time() - began < 10
 
     run(scenario())
