@@ -121,11 +121,24 @@ def run(arguments: argparse.Namespace) -> int:
         from laplas_async.report import read_run  # noqa: PLC0415 - not for ``laplas --help``
 
         run_report = read_run(arguments.output)
+        run_report.rows.stopped = why_stopped(report)
         if arguments.report is not None:
             run_report.write(arguments.report)
         if summary is not None:
             summary.write(report, run_report.as_dict())
     return exit_code(report)
+
+
+def why_stopped(report: BatchReport) -> str:
+    """Why a run stopped early, without messages of errors, which may quote a request."""
+    match report.ending:
+        case "done":
+            return ""
+        case "interrupted":
+            return "it was interrupted"
+        case "same_failure":
+            return "consecutive rows failed for the same reason"
+    return report.reason
 
 
 def exit_code(report: BatchReport) -> int:

@@ -27,8 +27,21 @@ class Action:
 
 def recommend(rows: Rows, numbers: Numbers) -> list[Action]:
     """The recommendations, the most urgent first."""
-    found = [*_unfinished(numbers), *_failures(rows), *_limits(numbers), *_answers(rows, numbers)]
+    found = [
+        *_stopped(rows),
+        *_unfinished(numbers),
+        *_failures(rows),
+        *_limits(numbers),
+        *_answers(rows, numbers),
+    ]
     return sorted(found, key=lambda action: not action.urgent)
+
+
+def _stopped(rows: Rows) -> list[Action]:
+    if not rows.stopped:
+        return []
+    todo = "Rows that were not sent are sent when the same command is run again."
+    return [Action(f"The run stopped early: {rows.stopped}.", todo, urgent=True)]
 
 
 def _unfinished(numbers: Numbers) -> list[Action]:

@@ -74,10 +74,12 @@ def render(rows: Rows, numbers: Numbers, *, messages: bool = False) -> str:
 def _header(rows: Rows, numbers: Numbers, name: str) -> str:
     if not numbers.rows:
         verdict, style = "The output has no rows.", ""
-    elif not numbers.failed and not numbers.left_in_flight:
+    elif not numbers.failed and not numbers.left_in_flight and not rows.stopped:
         verdict, style = f"All {plural(numbers.rows, 'row')} completed.", ""
     else:
         parts = [f"{numbers.completed:,} of {plural(numbers.rows, 'row')} completed"]
+        if rows.stopped:
+            parts.append("the run stopped early")
         if numbers.failed:
             parts.append(f"{numbers.failed:,} failed")
         if numbers.left_in_flight:

@@ -90,6 +90,7 @@ class Rows:
     superseded: int = 0  # lines that a later one replaces
     incomplete_lines: int = 0  # at the end of the output
     left_in_flight: int = 0
+    stopped: str = ""  # why the run that wrote it stopped early; the output itself does not say
 
     def __len__(self) -> int:
         return len(self.completed)

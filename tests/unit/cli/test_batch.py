@@ -10,7 +10,7 @@ from attrs import evolve
 from laplas_async import BatchReport, ConfigError, LaplasClient
 from laplas_async.batch.report import Ending, RowCounts, Tokens
 from laplas_async.cli import make_parser
-from laplas_async.cli.batch import _handle_signals, _input, exit_code
+from laplas_async.cli.batch import _handle_signals, _input, exit_code, why_stopped
 from laplas_async.cli.batch_view import QuietLook, View
 
 DONE = BatchReport(ending="done", rows=1, counts=RowCounts(), tokens=Tokens(), elapsed=1.0)
@@ -23,6 +23,7 @@ DONE = BatchReport(ending="done", rows=1, counts=RowCounts(), tokens=Tokens(), e
         ("done", 1, 1),
         ("max_errors", 1, 3),
         ("same_failure", 1, 3),
+        ("budget", 0, 3),
         ("interrupted", 0, 130),
         ("interrupted", 1, 130),
     ],
@@ -64,3 +65,17 @@ async def test_the_first_signal_stops_and_the_second_cancels() -> None:
 
         assert await asyncio.create_task(run())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("ending", "why"),
+    [
+        ("done", ""),
+        ("interrupted", "it was interrupted"),
+        ("budget", "the reason"),
+        ("max_errors", "the reason"),
+        ("same_failure", "consecutive rows failed for the same reason"),
+    ],
+)
+def test_a_report_says_why_the_run_stopped_without_messages(ending: Ending, why: str) -> None:
+    assert why_stopped(evolve(DONE, ending=ending, reason="the reason")) == why

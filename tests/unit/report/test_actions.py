@@ -6,6 +6,7 @@ from typing import Any
 
 from laplas_async.report.actions import recommend
 from laplas_async.report.analysis import analyze
+from laplas_async.report.page import render
 from laplas_async.report.rows import read_rows
 
 Make = Callable[..., dict[str, Any]]
@@ -60,3 +61,14 @@ def test_attempts_that_may_be_billed_and_rows_sent_twice_are_reported(
 ) -> None:
     found = actions(write(make(0, may_be_billed=2, possibly_duplicated=True)))
     assert ["may be billed" in found[0][0], "sent twice" in found[1][0]] == [True, True]
+
+
+def test_a_run_that_stopped_early_says_why_first(write: Write, make: Make) -> None:
+    rows = read_rows(write(make(0)))
+    rows.stopped = "the budget of $25.00 has no room for another row"
+    [first] = recommend(rows, analyze(rows))
+    assert first.what == f"The run stopped early: {rows.stopped}."
+    assert first.urgent
+    page = render(rows, analyze(rows))
+    assert "1 of 1 row completed, the run stopped early." in page
+    assert "$25.00 has no room" in page
