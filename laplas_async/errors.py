@@ -68,7 +68,10 @@ class APIError(LaplasError):
 
 
 class BadRequestError(APIError):
-    """400, 413, 422: the request is invalid. Never retried."""
+    """400, 413, 422: the request is invalid. Never retried.
+
+    Also 500 where the body says so: llama-cpp-python's server answers invalid requests that way.
+    """
 
 
 class AuthenticationError(APIError):

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from laplas_async.errors import (
     APIError,
+    BadRequestError,
     ConfigError,
     ConnectionFailedError,
     LaplasError,
@@ -90,6 +91,8 @@ class RetryPolicy:
             return self.when(error)
         match error:
             case APIError() | StreamAPIError() if is_quota_error(error):
+                return False
+            case BadRequestError():  # whatever its status
                 return False
             case APIError() | StreamAPIError():
                 status = error.status or 0

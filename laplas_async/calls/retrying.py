@@ -15,6 +15,7 @@ from attrs import define, frozen
 from laplas_async.calls.policy import RetryPolicy, is_quota_error
 from laplas_async.errors import (
     APIError,
+    BadRequestError,
     ConfigError,
     ConnectionFailedError,
     LaplasError,
@@ -261,7 +262,8 @@ def _return_permit(permit: Permit, error: LaplasError, max_delay: float) -> bool
             requested = max_delay
         permit.reject(requested)
         return True
-    if (status or 0) >= 500 or isinstance(error, TransportError | StreamTruncatedError):
+    failed = (status or 0) >= 500 and not isinstance(error, BadRequestError)
+    if failed or isinstance(error, TransportError | StreamTruncatedError):
         permit.fail()
     else:
         permit.release()

@@ -40,6 +40,8 @@ _LONG_PERIOD = (
 _QUOTA = r"free[- ]tier|free limit|insufficient_quota|current quota|\b[rt]p[dh]\b"
 _SHORT_PERIOD = r"(per|/) ?(min|minute|s|sec|second)\b|(?-i:[a-z]Per(Minute|Second))"
 _CREDITS = r"credit|balance|billing|payment|top.?up"
+# llama-cpp-python's server answers 500 where its framework has found the request invalid.
+_INVALID = r"""['"]loc['"]: ?[(\[]['"](body|query)['"]"""
 # An error inside a stream has no HTTP status; these codes imply one.
 _STATUS_OF_CODE = (
     (r"rate.?limit|too.?many.?requests|insufficient_quota|resource.?exhausted|throttl", 429),
@@ -356,6 +358,8 @@ def error_class(status: int, failure: Failure, *, quota_names: str = "") -> type
         case 429:
             quota = is_quota(text, retry_after=failure.retry_after)
             return QuotaExceededError if quota else RateLimitError
+        case 500 if _has(_INVALID, text):
+            return BadRequestError
         case 498 | 499:  # gateways: the client seemed to have gone, which it had not
             return ServerError
     return ServerError if 500 <= status < 600 else APIError

@@ -20,12 +20,13 @@ class Line:
 class Service:
     """Lists models and completes, as ``LaplasClient`` does; rejects some modes."""
 
-    def __init__(self, *models: Model, rejects: Sequence[str] = ()) -> None:
+    def __init__(self, *models: Model, rejects: Sequence[str] = (), status: int = 400) -> None:
         self.listed = 0
         self.requests: list[dict[str, Any]] = []
         self.fails = False
         self._models = models
         self._rejects = rejects
+        self._status = status
 
     async def models(self) -> Sequence[Model]:
         self.listed += 1
@@ -39,7 +40,7 @@ class Service:
         await asyncio.sleep(0)
         for name in self._rejects:
             if name in parameters:
-                raise BadRequestError(f"{name} is not supported", status=400)
+                raise BadRequestError(f"{name} is not supported", status=self._status)
         return ChatCompletion(choices=[Choice(message=Message(content='{"sku": "a"}'))])
 
 
@@ -103,6 +104,12 @@ async def test_the_mode_that_worked_is_remembered_for_the_model() -> None:
     assert len(service.requests) == before + 1
     assert (await parse(output, service, model="other")).mode == "tool"
     assert len(service.requests) > before + 2  # nothing is known about that one
+
+
+async def test_a_mode_rejected_with_another_status_is_left_too() -> None:
+    """llama-cpp-python's server answers 500 to a response_format that it does not know."""
+    service = Service(rejects=["response_format"], status=500)
+    assert (await parse(TypedOutput(service.models), service)).mode == "tool"
 
 
 async def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:

@@ -107,6 +107,7 @@ def test_full_jitter_fills_its_range() -> None:
     [
         (ConfigError("no"), False),
         *((kind(), False) for kind in (BadRequestError, AuthenticationError, NotFoundError)),
+        (BadRequestError(status=500), False),
         (PermissionDeniedError(status=403), False),
         (OutOfCreditsError(status=403), False),
         (APIError(status=408), True),

@@ -453,3 +453,23 @@ def test_every_body_makes_an_error_that_can_be_printed_and_pickled(status: int, 
 )
 def test_a_deeply_nested_body_makes_an_error(shape: bytes, depth: int) -> None:
     assert error_of(500, shape % (b"[" * depth + b"]" * depth)).status == 500
+
+
+LLAMA_CPP_PYTHON = {
+    "error": {
+        "message": "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', "
+        "'response_format', 'type'), 'msg': \"Input should be 'text' or 'json_object'\"}",
+        "type": "internal_server_error",
+        "param": None,
+        "code": None,
+    }
+}
+
+
+def test_a_500_for_an_invalid_request_is_a_bad_request() -> None:
+    """As llama-cpp-python's server answers: repeating the request would give the same."""
+    raw = json.dumps(LLAMA_CPP_PYTHON).encode()
+    error = api_error(500, {}, raw, now=0.0)
+    assert type(error) is BadRequestError
+    assert (error.status, "response_format" in str(error)) == (500, True)
+    assert type(api_error(500, {}, b'{"error": "a body was lost"}', now=0.0)) is ServerError
