@@ -224,8 +224,8 @@ def _faulty_stream(
         return evolve(whole, pieces=encode_variant(stream_events, fault), yield_every=yield_every)
     if kind == "keep_open":
         return evolve(whole, end=fault.end)
-    if kind == "single_newlines":
-        return evolve(whole, pieces=[(data[:-1], count) for data, count in whole.pieces])
+    if kind in ("single_newlines", "json_lines", "json_array"):
+        return _unseparated(whole, kind)
     if kind == "comment_in_data":
         comment = (frame(b": PROCESSING"), 0)
         return evolve(whole, pieces=[comment, comment, *whole.pieces])
@@ -242,6 +242,21 @@ def _faulty_stream(
         return evolve(whole, pieces=[*first, (fault.data, 0)])
     heartbeat = b": ping\n\n" if kind == "heartbeats" else None
     return evolve(whole, pieces=first, end=fault.end, heartbeat=heartbeat, interval=fault.seconds)
+
+
+def _unseparated(whole: Delivery, kind: str) -> Delivery:
+    """The events without blank lines, or the chunks alone: as lines of JSON, or one array."""
+    if kind == "single_newlines":
+        return evolve(whole, pieces=[(data[:-1], count) for data, count in whole.pieces])
+    lines = [(data.removeprefix(b"data: ").strip(), count) for data, count in whole.pieces]
+    chunks = [(data, count) for data, count in lines if data != DONE]
+    if kind == "json_lines":
+        pieces = [(data + b"\n", count) for data, count in chunks]
+        headers = {**whole.headers, "Content-Type": "application/x-ndjson"}
+        return evolve(whole, pieces=pieces, headers=headers)
+    array = [(b"," * bool(place) + data, count) for place, (data, count) in enumerate(chunks)]
+    headers = {**whole.headers, "Content-Type": "application/json"}
+    return evolve(whole, pieces=[(b"[", 0), *array, (b"]", 0)], headers=headers)
 
 
 def _error_pieces(fault: Fault, context: ErrorContext) -> list[Piece]:

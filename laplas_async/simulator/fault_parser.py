@@ -126,6 +126,8 @@ KNOWN: Final[Mapping[str, tuple[str, Callable[[list[str]], Fault]]]] = {
     "stream_unless_false": ("stream_unless_false", _no_value(Fault.stream_unless_false)),
     "trailing_done": ("trailing_done", _no_value(Fault.trailing_done)),
     "single_newlines": ("single_newlines", _no_value(Fault.single_newlines)),
+    "json_lines": ("json_lines", _no_value(Fault.json_lines)),
+    "json_array": ("json_array", _no_value(Fault.json_array)),
     "comment_in_data": ("comment_in_data", _no_value(Fault.comment_in_data)),
     "drop": ("drop", _no_value(Fault.drop)),
     "html": ("html", _no_value(Fault.html)),

@@ -164,6 +164,16 @@ class StreamFaults(FaultFields):
         return cls(kind="single_newlines")
 
     @classmethod
+    def json_lines(cls) -> Self:
+        """Stream lines of JSON (NDJSON), without server-sent events."""
+        return cls(kind="json_lines")
+
+    @classmethod
+    def json_array(cls) -> Self:
+        """Send all chunks as one JSON array."""
+        return cls(kind="json_array")
+
+    @classmethod
     def comment_in_data(cls) -> Self:
         """Send the comment of a heartbeat as data, ``data: : PROCESSING``, before the content."""
         return cls(kind="comment_in_data")

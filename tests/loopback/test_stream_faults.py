@@ -425,3 +425,16 @@ async def test_two_calls_of_one_function_at_one_index_stay_apart(
         '{"a":1}',
         '"{}"',
     ]
+
+
+@pytest.mark.parametrize("fault", [Fault.json_lines(), Fault.json_array(), Fault.single_newlines()])
+async def test_a_stream_without_events_equals_the_one_with_them(
+    client: LaplasClient, simulator: Simulator, fault: Fault
+) -> None:
+    simulator.script(None, fault)
+    completions = []
+    for _ in range(2):
+        async with client.stream("Anything.", seed=7) as stream:
+            completions.append(await stream.completion())
+    assert completions[1].choices == completions[0].choices
+    assert completions[1].usage == completions[0].usage

@@ -197,6 +197,14 @@ def test_events_without_the_empty_line_and_comments_as_data() -> None:
     assert joined(sent(Fault.comment_in_data())).startswith(b"data: : PROCESSING\n\n")
 
 
+def test_chunks_as_lines_of_json_and_as_one_array() -> None:
+    lines = joined(sent(Fault.json_lines())).splitlines()
+    chunks = [orjson.loads(line) for line in lines]
+    assert chunks[0]["object"] == "chat.completion.chunk"
+    assert len(chunks) == joined(sent()).count(b"data: ") - 1  # [DONE] is left out
+    assert orjson.loads(joined(sent(Fault.json_array()))) == chunks
+
+
 def test_large_headers_are_added_to_a_normal_response() -> None:
     for stream in (True, False):
         made = sent(Fault.large_headers(20_000), stream=stream)
