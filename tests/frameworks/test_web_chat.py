@@ -1,6 +1,7 @@
 """``tests/examples/web_chat.py`` as its users start it, and its page in a headless browser."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -152,7 +153,8 @@ async def tab() -> AsyncIterator[Tab]:
                 async with session.ws_connect(found["webSocketDebuggerUrl"]) as socket:
                     yield Tab(socket)
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it may have crashed
+                process.kill()
             await process.wait()
 
 
