@@ -207,7 +207,8 @@ class Gate:
         The first three as for ``LaplasClient``. Without ``url``: all processes of this user on this
         machine; nothing needs to be installed or started. ``url``: of a Redis server (7 or newer,
         or Valkey), as in ``redis://host:6379/0``, for processes on many machines; needs the extra
-        ``redis``. Pass the same ``limits`` everywhere. Call ``aclose()`` at the end. Raises
+        ``redis``. Pass the same ``limits`` everywhere; a permit takes a round trip to the leader,
+        so ``max_wait`` should be a second or more. Call ``aclose()`` at the end. Raises
         ``ConfigError``, also if the directory of the socket belongs to another user.
         """
         from laplas_async.pacing.shared.joining import make_gate  # noqa: PLC0415 - law 9
@@ -215,7 +216,7 @@ class Gate:
         return make_gate(api_key, base_url, model, limits, url)
 
     async def aclose(self) -> None:
-        """Leave the others, if the gate is shared. Calls that wait for a turn go on waiting."""
+        """Leave the others, if the gate is shared: calls that wait are refused then."""
 
     def exhaust(self, error: LaplasError) -> None:
         """A quota is used up: no lesson about limits; other calls meet it themselves."""

@@ -351,6 +351,21 @@ async def test_a_process_of_another_user_is_refused(
         assert "another user" in caplog.text
 
 
+async def test_a_closed_gate_refuses_those_that_wait_and_those_that_come() -> None:
+    gate = Gate.shared(KEY, "http://127.0.0.1:9/v1", limits=Limits(concurrency=1))
+    held = await gate.acquire()
+    waiting = asyncio.ensure_future(gate.acquire())
+    while not gate.waiting:
+        await asyncio.sleep(0)
+    await gate.aclose()
+    with pytest.raises(ConfigError, match="closed"):
+        await waiting
+    with pytest.raises(ConfigError, match="closed"):
+        await gate.acquire()
+    held.release()
+    await gate.aclose()
+
+
 async def test_the_settings_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="shared, gate"):
         LaplasClient(KEY, shared=True, gate=Gate())

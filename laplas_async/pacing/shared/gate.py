@@ -29,6 +29,7 @@ _COLLECT_ENDS: Final = 0.005
 # Seconds after a quota's rejection in which no worker asks again. The quota is renewed in minutes
 # or hours, so this costs nothing and saves what every waiting task of every worker would send.
 _QUOTA_HOLD: Final = 2.0
+_CLOSED: Final = "this shared gate is closed; make another"
 
 
 class Link(Protocol):
@@ -85,7 +86,7 @@ class SharedGate(Gate):
 
     async def acquire(self, turn: int | None = None, *, size: RequestSize = NO_SIZE) -> Permit:
         """As ``Gate.acquire``. Raises ``QuotaExceededError`` for a quota that a worker met."""
-        if self._loop is None or self._process != os.getpid():
+        if self._loop is None or self._closed or self._process != os.getpid():
             self._start()
         if self._quota is not None:
             self._check_quota(self._quota)
@@ -104,8 +105,9 @@ class SharedGate(Gate):
         self._hold(quota)
 
     async def aclose(self) -> None:
-        """Leave the other workers. Calls after that are refused."""
+        """Leave the other workers. Calls that wait, and later ones, are refused."""
         self._closed = True
+        self._refuse_waiting(lambda: ConfigError(_CLOSED))
         for handle in (self._flush_soon, self._flush_later, self._ticker):
             if handle is not None:
                 handle.cancel()
@@ -159,7 +161,7 @@ class SharedGate(Gate):
 
     def _start(self) -> None:
         if self._closed:
-            raise ConfigError("this shared gate is closed; make another")
+            raise ConfigError(_CLOSED)
         if self._loop is not None:
             raise ConfigError(
                 "this shared gate was used before the process forked; make one in the child"
