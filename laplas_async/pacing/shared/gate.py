@@ -208,7 +208,8 @@ class SharedGate(Gate):
         self._flush_soon = self._flush_later = None
         worker = self.worker
         room = max(0, self._ceiling - worker.in_flight)
-        costs: list[int] = []
+        # Where tokens are not limited they only inform the learner, and the first one's will do.
+        costs = [tokens for _, tokens, _ in self._waiting[:1]]
         if worker.limits.tokens_per_minute is not None:
             costs = [tokens for _, tokens, _ in heapq.nsmallest(32, self._waiting, key=_turn)]
         messages = worker.outgoing(self.clock(), min(self._count, room), costs)

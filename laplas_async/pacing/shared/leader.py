@@ -56,8 +56,9 @@ class _Worker:
     @property
     def cost(self) -> int:
         """The tokens that the next one reserves."""
-        position = len(self.sent)
-        return self.costs[position] if position < len(self.costs) else 0
+        if not self.costs:
+            return 0
+        return self.costs[min(len(self.sent), len(self.costs) - 1)]
 
 
 @define(eq=False)

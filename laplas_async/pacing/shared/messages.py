@@ -99,7 +99,7 @@ class Hello:
 class Want:
     """So many tasks wait. ``received``: the highest permit's number that has arrived.
 
-    ``costs``: the tokens that the first of them reserve; missing ones reserve none.
+    ``costs``: the tokens that the first of them reserve; the others as the last of these.
     """
 
     received: int = attrs.field(converter=int)

@@ -174,7 +174,9 @@ class SharedLimiter:
         """Whether a request that costs ``cost`` tokens may be sent now."""
         if self._local is not None:
             return self._local.decide(now, cost)
-        if self.in_flight < self._ceiling and any(most >= cost for _, most in self._stock):
+        if self.in_flight < self._ceiling and any(
+            self._fits(most, cost) for _, most in self._stock
+        ):
             return GO
         if self.mode is Mode.JOINING:
             return Wait(math.inf, JOINING)
@@ -214,7 +216,7 @@ class SharedLimiter:
         granted = _granted(ticket)
         if self._local is not None and granted.local is not None:
             self._local.settle(granted.local, tokens)
-        if self.configured.tokens_per_minute is not None and granted.number in self._held:
+        if granted.number in self._held:
             self._report(m.TOKENS, granted.number, tokens, self._ticked)
         granted.tokens = tokens
 
@@ -339,17 +341,21 @@ class SharedLimiter:
         counts_tokens = self.configured.tokens_per_minute is not None
         if waiting != self._wanted or (counts_tokens and waiting):
             self._wanted = waiting
-            ahead = tuple(costs[:_COSTS_AHEAD]) if counts_tokens else ()
+            ahead = tuple(costs[:_COSTS_AHEAD])
             sent.append(m.Want(self._next_number - 1, waiting, ahead))
         if now - self._spoke >= _ALIVE_EVERY:
             self._spoke, self._wanted = now, waiting
-            ahead = tuple(costs[:_COSTS_AHEAD]) if counts_tokens else ()
+            ahead = tuple(costs[:_COSTS_AHEAD])
             sent.append(m.Alive(self._next_number - 1, waiting, ahead, tuple(self._held)))
         return sent
 
+    def _fits(self, most: int, cost: int) -> bool:
+        """Tokens are only kept to where they are limited; else they are what may be learned."""
+        return most >= cost or self.configured.tokens_per_minute is None
+
     def _use(self, now: float, cost: int) -> int:
         for position, (number, most) in enumerate(self._stock):
-            if most >= cost:
+            if self._fits(most, cost):
                 del self._stock[position]
                 if most != cost:
                     self._report(m.TOKENS, number, cost, now)

@@ -81,6 +81,15 @@ def test_the_fitting_permit_is_used_and_a_smaller_one_is_not() -> None:
     assert worker.outgoing(0.1, 1, [90]) == [reports, m.Want(2, 1, (90,))]
 
 
+def test_without_a_limit_on_tokens_any_permit_fits() -> None:
+    worker = joined()
+    assert worker.outgoing(0.0, 2, [50]) == [m.Want(0, 2, (50,))]
+    worker.receive(m.Grant(1, (50, 50)), 0.1)
+    assert worker.decide(0.1, 700) is GO
+    assert worker.started(0.1, 700).tokens == 700
+    assert worker.decide(0.1, 3) is GO
+
+
 def test_it_says_that_it_is_alive() -> None:
     worker = joined()
     assert worker.outgoing(0.4, 0) == []
