@@ -229,7 +229,8 @@ class Leader:
         self._workers[name] = worker
         self._expected.discard(name)
         started = set()
-        if not self.granting:
+        if not self.granting:  # a worker that greets again sends all of it again
+            self._history = [one for one in self._history if one[1] != name]
             self._history += [(now - report[3], name, report) for report in hello.history]
             started = {number for kind, number, *_ in hello.history if kind == m.STARTED}
         for number, tokens in hello.held:

@@ -311,6 +311,16 @@ def test_an_end_that_is_reported_before_the_history_is_replayed_is_not_lost() ->
     assert new.limiter.in_flight == 1
 
 
+def test_a_history_that_is_sent_twice_counts_once() -> None:
+    new = Leader(Limits(concurrency=1), ceiling=CEILING, version=VERSION, began=50.0)
+    new.collect_until = 50.5
+    history = ((m.STARTED, 3, 0.0, 0.2), (m.DONE, 3, None, 0.1))
+    for at in (50.0, 50.2, 50.4):
+        new.receive("a", m.Hello("a", VERSION, m.PROTOCOL, 4, (), history), at)
+    new.grant(50.6)
+    assert new.limiter.in_flight == 0
+
+
 def test_a_new_leader_without_a_state_takes_the_one_that_a_worker_has() -> None:
     team = Team([Bucket(20, 20)], workers=2, calls=200)
     team.run()
