@@ -119,7 +119,7 @@ async def measure_takeover(shared: bool | str) -> list[float]:
     found = []
     async with Simulator(timing=Timing(plain=0.005)) as simulator:
         for _ in range(5):
-            leader = await start(simulator.base_url, 1, shared)
+            leader = await start(simulator.base_url, 3000, shared)
             await line(leader)
             assert leader.stdin is not None
             leader.stdin.write(b"\n")
